@@ -1,0 +1,79 @@
+# The commands of Commonhold. `make` alone lists them.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
+FOUNDRY_VERSION := 1.7.1
+BIN := .venv/bin
+
+# The lock file has forge, anvil and cast for Linux on x86-64; elsewhere those of the machine serve, in the same version.
+export PATH := $(CURDIR)/contracts/node_modules/.bin:$(PATH)
+export UV_PYTHON_DOWNLOADS := never
+
+# $(call need,what,expected,test,version): one clear line when a program of the machine is missing or too old.
+need = @$(3) 2>/dev/null || { echo "$(1): expected $(2), got: $$($(4) 2>&1 | head -n 1)" >&2; exit 1; }
+python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo check contracts contracts-test abi lock clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
+
+setup: .venv/.stamp contracts/node_modules/.stamp ## install the locked tools and packages, in this folder only
+
+test: setup check contracts-test ## everything that a change must pass
+	$(BIN)/pytest -n auto
+
+demo: setup ## the whole way on this machine, from a chain to an anchor; ONCE=1 runs it through and stops
+	$(BIN)/commonhold demo $(if $(filter 1,$(ONCE)),--once)
+
+check: setup ## lint, format, types, order of the stages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	cd contracts && forge fmt --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+contracts: setup ## build the contracts, within the size that a chain accepts
+	cd contracts && forge build --skip test --sizes
+
+contracts-test: contracts ## compare the committed ABIs with the build, test the contracts
+	$(BIN)/python scripts/abi.py --check
+	cd contracts && forge test
+
+abi: setup ## rebuild the committed ABIs from the contracts
+	cd contracts && forge build --skip test --force
+	$(BIN)/python scripts/abi.py
+
+# npm looks at what is installed, too, and would lock that: so it resolves in an empty folder.
+lock: $(UV) ## resolve the lock files again; UPGRADE=1 takes newer versions
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+		--custom-compile-command "make lock" $(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock pyproject.toml
+	cd contracts && rm -rf cache/lock && mkdir -p cache/lock && cp package.json .npmrc cache/lock
+	cd contracts/cache/lock && npm install --package-lock-only --loglevel=error && mv package-lock.json ../..
+
+clean: ## remove all that the other commands made here
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .commonhold
+	rm -rf contracts/node_modules contracts/out contracts/cache
+
+.tools/uv/bin/uv:
+	$(call need,$(PYTHON),Python 3.11 or newer,$(python_ok),$(PYTHON) --version)
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The project comes last and builds with the locked backend: nothing is installed that the lock does not name.
+.venv/.stamp: requirements.lock pyproject.toml | $(UV)
+	$(call need,$(PYTHON),Python 3.11 or newer,$(python_ok),$(PYTHON) --version)
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+contracts/node_modules/.stamp: contracts/package.json contracts/package-lock.json contracts/.npmrc
+	$(call need,node,Node 20 or newer,$(node_ok),node --version)
+	$(call need,npm,npm,npm --version >/dev/null,npm --version)
+	cd contracts && npm ci --loglevel=error
+	$(call need,forge,Foundry $(FOUNDRY_VERSION),forge --version | grep -q $(FOUNDRY_VERSION),forge --version)
+	@touch $@
