@@ -1,0 +1,97 @@
+"""The database: engines, column types, and who may write.
+
+SQLite is the embedded default, PostgreSQL the production database; the same statements run on both. Functions that
+write take a `Db`, functions that read a `ReadDb`, and neither commits: `write` and `read` below do, for api/deps.py,
+worker.py and the CLI.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NewType
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from commonhold.errors import BadInput
+
+ReadDb = NewType("ReadDb", AsyncConnection)
+Db = NewType("Db", ReadDb)
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class U256(sa.types.TypeDecorator[int]):
+    """An unsigned integer of up to 256 bits as 32 big-endian bytes: neither database has such a number, and bytes keep
+    its order."""
+
+    impl = sa.LargeBinary(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> bytes | None:
+        return None if value is None else value.to_bytes(32)
+
+    def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int.from_bytes(value)
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """An engine for `sqlite:///path`, `sqlite://` (in memory) or `postgresql://...`. Raises BadInput."""
+    parsed = make_url(url)
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    backend = parsed.get_backend_name()
+    if backend not in drivers:
+        raise BadInput(f"database URL {parsed.render_as_string()}: expected sqlite:/// or postgresql://, got {backend}")
+    options: dict[str, Any] = {}
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        options["poolclass"] = sa.pool.StaticPool
+    engine = create_async_engine(parsed.set(drivername=drivers[backend]), **options)
+    if backend == "sqlite":
+        _tune_sqlite(engine)
+    return engine
+
+
+@asynccontextmanager
+async def write(engine: AsyncEngine) -> AsyncIterator[Db]:
+    """One transaction that may write; commits at the end, rolls back on an error."""
+    async with engine.connect() as connection, connection.begin():
+        yield Db(ReadDb(connection))
+
+
+@asynccontextmanager
+async def read(engine: AsyncEngine) -> AsyncIterator[ReadDb]:
+    """One transaction that only reads: every statement in it sees the same state."""
+    async with engine.connect() as connection:
+        options = {"commonhold_read": True}
+        if engine.dialect.name == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # type: ignore[dict-item]
+        await connection.execution_options(**options)
+        async with connection.begin():
+            yield ReadDb(connection)
+
+
+def _tune_sqlite(engine: AsyncEngine) -> None:
+    """Write-ahead log, enforced foreign keys, and transactions that take the write lock when they begin: two writers
+    wait for each other instead of failing half-way."""
+
+    def on_connect(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.isolation_level = None  # SQLAlchemy's `begin` event below starts transactions
+        cursor = dbapi_connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("commonhold_read")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    sa.event.listen(engine.sync_engine, "connect", on_connect)
+    sa.event.listen(engine.sync_engine, "begin", on_begin)
