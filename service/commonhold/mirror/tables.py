@@ -1,0 +1,174 @@
+"""The mirror's tables: the chain's events, and the rows that follow from them, in the words of the contracts.
+
+Only apply.py and follow.py write here. `event` is the immutable log of one canonical branch; every other table is a
+function of it. `journal` holds what each change of the unfinalized window replaced, so that a reorg can be undone.
+Amounts are below 2^63 by the contracts' own bounds (ILedger), prices and ids are U256.
+"""
+
+import sqlalchemy as sa
+
+from commonhold.db import U256, metadata
+
+# One row: which chain and which deployment this database belongs to, and how far it has followed.
+cursor = sa.Table(
+    "cursor",
+    metadata,
+    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="single"), primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("deployment", sa.LargeBinary(32), nullable=False, comment="hash of the deployment's addresses"),
+    sa.Column("number", sa.BigInteger, nullable=False, comment="last block applied"),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False, comment="of that block, Unix seconds"),
+    sa.Column("finalized", sa.BigInteger, nullable=False, comment="no rewind goes below this block"),
+)
+
+block = sa.Table(
+    "block",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("parent", sa.LargeBinary(32), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("block_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("log_index", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("transaction_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("contract", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(32), nullable=False),
+    sa.Column("topics", sa.LargeBinary, nullable=False, comment="concatenated, 32 bytes each"),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+# What changes of unfinalized blocks replaced, newest last; `old` is null where the row did not exist.
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("block_number", sa.BigInteger, nullable=False, index=True),
+    sa.Column("table_name", sa.String(32), nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False, comment="canonical JSON of the primary key"),
+    sa.Column("old", sa.LargeBinary, nullable=True, comment="canonical JSON of the row before; null: there was none"),
+)
+
+member = sa.Table(
+    "member",
+    metadata,
+    sa.Column("address", sa.LargeBinary(20), primary_key=True),
+    sa.Column("nullifier", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("controller", sa.LargeBinary(20), nullable=True, comment="null: nobody controls it"),
+    sa.Column("root", sa.LargeBinary(20), nullable=False, index=True, comment="the group it counts in"),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
+
+asset_class = sa.Table(
+    "asset_class",
+    metadata,
+    sa.Column("class_id", sa.LargeBinary(32), primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("kind", sa.Integer, sa.CheckConstraint("kind IN (0, 1, 2)", name="kind"), nullable=False),
+    sa.Column("unit", sa.String, nullable=False),
+    sa.Column("hold_bps", sa.Integer, nullable=False),
+    sa.Column("use_bps", sa.Integer, nullable=False),
+    sa.Column("min_level", sa.Integer, nullable=False),
+    sa.Column("floor_units", sa.BigInteger, nullable=False),
+    sa.Column("total_units", sa.BigInteger, sa.CheckConstraint("total_units >= 0", name="total"), nullable=False),
+)
+
+asset = sa.Table(
+    "asset",
+    metadata,
+    sa.Column("asset", U256, primary_key=True),
+    sa.Column("class_id", sa.LargeBinary(32), sa.ForeignKey(asset_class.c.class_id), nullable=False, index=True),
+    sa.Column("operator", sa.LargeBinary(20), nullable=False),
+    sa.Column("units", sa.BigInteger, nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("policy", sa.String, nullable=False, comment='the appraisal policy, "development" included'),
+    sa.Column("content_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("result_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("meter_key", sa.LargeBinary(64), nullable=True, comment="x || y of the node's P-256 key; null: no node"),
+    sa.Column("appraised_at", sa.BigInteger, nullable=False, comment="timestamp of the block of the last appraisal"),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("uri", sa.String, nullable=False),
+)
+
+device = sa.Table(
+    "device",
+    metadata,
+    sa.Column("device", sa.LargeBinary(32), primary_key=True, comment="commitment to the device's identity"),
+    sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), nullable=False, index=True),
+)
+
+# Rows with zero units are deleted: a sync from any point ends in the same rows. The ledger's own address holds the
+# commons.
+holding = sa.Table(
+    "holding",
+    metadata,
+    sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), primary_key=True),
+    sa.Column("owner", sa.LargeBinary(20), primary_key=True, index=True),
+    sa.Column("units", sa.BigInteger, sa.CheckConstraint("units > 0", name="positive"), nullable=False),
+)
+
+offer = sa.Table(
+    "offer",
+    metadata,
+    sa.Column("credit_id", U256, primary_key=True),
+    sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), nullable=False, index=True),
+    sa.Column("window", sa.BigInteger, nullable=False),
+    sa.Column("tranche", sa.BigInteger, nullable=False),
+    sa.Column("price_wei", U256, nullable=False, comment="per second of one unit; 0: granted, not sold"),
+)
+
+credit = sa.Table(
+    "credit",
+    metadata,
+    sa.Column("credit_id", U256, sa.ForeignKey(offer.c.credit_id), primary_key=True),
+    sa.Column("holder", sa.LargeBinary(20), primary_key=True, index=True),
+    sa.Column("seconds", sa.BigInteger, sa.CheckConstraint("seconds > 0", name="positive"), nullable=False),
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("lease", sa.LargeBinary(32), primary_key=True),
+    sa.Column("holder", sa.LargeBinary(20), nullable=False, index=True),
+    sa.Column("credit_id", U256, sa.ForeignKey(offer.c.credit_id), nullable=False, index=True),
+    sa.Column("seconds", sa.BigInteger, nullable=False),
+    sa.Column("starts_at", sa.BigInteger, nullable=False),
+    sa.Column("session_key", sa.LargeBinary(64), nullable=False, comment="x || y, P-256"),
+    sa.Column("redeemed_block", sa.BigInteger, nullable=False),
+    sa.Column("settled_ms", sa.BigInteger, nullable=False, comment="cumulative GPU-ms settled on chain"),
+    sa.Column("paid_wei", U256, nullable=False),
+    sa.CheckConstraint("settled_ms <= seconds * 1000", name="within_lease"),
+)
+
+delivered = sa.Table(
+    "delivered",
+    metadata,
+    sa.Column("class_id", sa.LargeBinary(32), sa.ForeignKey(asset_class.c.class_id), primary_key=True),
+    sa.Column("window", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("root", sa.LargeBinary(20), primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("gpu_ms", sa.BigInteger, nullable=False),
+)
+
+anchor = sa.Table(
+    "anchor",
+    metadata,
+    sa.Column("submitter", sa.LargeBinary(20), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("root", sa.LargeBinary(32), nullable=False),
+    sa.Column("previous", sa.LargeBinary(32), nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("gpu_ms", sa.BigInteger, nullable=False),
+    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
+)
+
+# What `digest` covers and `rewind` must restore.
+STATE = (member, asset_class, asset, device, holding, offer, credit, lease, delivered, anchor)
