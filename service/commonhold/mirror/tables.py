@@ -144,7 +144,8 @@ lease = sa.Table(
     sa.Column("redeemed_block", sa.BigInteger, nullable=False),
     sa.Column("settled_ms", sa.BigInteger, nullable=False, comment="cumulative GPU-ms settled on chain"),
     sa.Column("paid_wei", U256, nullable=False),
-    sa.CheckConstraint("settled_ms <= seconds * 1000", name="within_lease"),
+    # settled_ms <= seconds * 1000, without a product that might overflow
+    sa.CheckConstraint("(settled_ms + 999) / 1000 <= seconds", name="within_lease"),
 )
 
 delivered = sa.Table(
@@ -165,7 +166,8 @@ anchor = sa.Table(
     sa.Column("root", sa.LargeBinary(32), nullable=False),
     sa.Column("previous", sa.LargeBinary(32), nullable=False),
     sa.Column("count", sa.BigInteger, nullable=False),
-    sa.Column("gpu_ms", sa.BigInteger, nullable=False),
+    # U256: anyone may anchor, and claim any number of 64 bits; it must not stop the mirror.
+    sa.Column("gpu_ms", U256, nullable=False, comment="as claimed by the submitter"),
     sa.Column("uri", sa.String, nullable=False),
     sa.Column("block_number", sa.BigInteger, nullable=False),
 )
