@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any, NewType
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from commonhold.errors import BadInput
+from commonhold.errors import BadInput, Unavailable
 
 ReadDb = NewType("ReadDb", AsyncConnection)
 Db = NewType("Db", ReadDb)
@@ -43,6 +44,12 @@ class U256(sa.types.TypeDecorator[int]):
         return None if value is None else int.from_bytes(value)
 
 
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, is locked for too long, or has no tables yet."""
+
+    code = "database_unavailable"
+
+
 def make_engine(url: str) -> AsyncEngine:
     """An engine for `sqlite:///path`, `sqlite://` (in memory) or `postgresql://...`. Raises BadInput."""
     parsed = make_url(url)
@@ -62,20 +69,53 @@ def make_engine(url: str) -> AsyncEngine:
 @asynccontextmanager
 async def write(engine: AsyncEngine) -> AsyncIterator[Db]:
     """One transaction that may write; commits at the end, rolls back on an error."""
-    async with engine.connect() as connection, connection.begin():
+    async with _connect(engine) as connection, connection.begin():
         yield Db(ReadDb(connection))
 
 
 @asynccontextmanager
 async def read(engine: AsyncEngine) -> AsyncIterator[ReadDb]:
     """One transaction that only reads: every statement in it sees the same state."""
-    async with engine.connect() as connection:
+    async with _connect(engine) as connection:
         options = {"commonhold_read": True}
         if engine.dialect.name == "postgresql":
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # type: ignore[dict-item]
         await connection.execution_options(**options)
         async with connection.begin():
             yield ReadDb(connection)
+
+
+def upsert(db: Db, table: sa.Table) -> sa.Insert:
+    """An INSERT of whole rows of `table` that replaces those whose primary key exists."""
+    key = [column.name for column in table.primary_key]
+    rest = [column.name for column in table.columns if column.name not in key]
+    if db.dialect.name == "postgresql":
+        on_postgresql = postgresql.insert(table)
+        new = on_postgresql.excluded
+        return on_postgresql.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
+    on_sqlite = sqlite.insert(table)
+    new = on_sqlite.excluded
+    return on_sqlite.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
+
+
+@asynccontextmanager
+async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection. The border where the database's own failures become ours; refused rows (IntegrityError) do not."""
+    place = engine.url.render_as_string(hide_password=True)
+    try:
+        connection = await engine.connect()
+    except (sa.exc.OperationalError, OSError) as error:
+        raise DatabaseUnavailable(f"database {place}: {error}") from error
+    try:
+        yield connection
+    except sa.exc.OperationalError as error:
+        raise DatabaseUnavailable(f"database {place}: {error.orig}") from error
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailable(f"database {place}: connection lost") from error
+    finally:
+        await connection.close()
 
 
 def _tune_sqlite(engine: AsyncEngine) -> None:
