@@ -1,0 +1,111 @@
+"""One node over JSON-RPC: asks, and checks the form of what comes back. What it means is rpc.py's to check.
+
+In: a method and its parameters; out: the JSON result. No error of the HTTP library leaves this file.
+"""
+
+import itertools
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from commonhold.errors import BadInput, Unavailable
+
+
+class RpcUnavailable(Unavailable):
+    """The node does not answer, or not with JSON-RPC."""
+
+    code = "rpc_unavailable"
+
+
+class RpcRefused(Unavailable):
+    """The node answers with an error. `rpc_code` is its number, `data` the revert data if it gave some."""
+
+    code = "rpc_refused"
+
+    def __init__(self, message: str, *, rpc_code: int, rpc_message: str, data: bytes | None) -> None:
+        super().__init__(message)
+        self.rpc_code = rpc_code
+        self.rpc_message = rpc_message
+        self.data = data
+
+    @property
+    def is_revert(self) -> bool:
+        """True when a contract said no, rather than the node. Code 3: go-ethereum's and anvil's; others use words."""
+        return self.rpc_code == 3 or "revert" in self.rpc_message.lower()
+
+
+class JsonRpc:
+    """A connection to one node."""
+
+    def __init__(self, url: str, *, timeout_s: float = 10) -> None:
+        """Raises BadInput unless `url` is http or https. Only its host and port appear in messages: paths hold keys."""
+        try:
+            parts = urlsplit(url)
+            httpx.URL(url)
+            port = parts.port
+        except (ValueError, httpx.InvalidURL) as error:
+            raise BadInput(f"RPC URL does not parse: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(f"RPC URL of host {parts.hostname!r}: expected http:// or https://, got {parts.scheme!r}")
+        self.host = f"{parts.hostname}:{port}" if port else parts.hostname
+        self._timeout_s = timeout_s
+        self._ids = itertools.count(1)
+        # A proxy of the environment is for the world outside, not for a node on this machine.
+        outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")
+        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=outside)
+        self._url = url
+
+    async def request(self, method: str, *params: object) -> Any:
+        """The result of one call. Raises RpcUnavailable, or RpcRefused when the node answers with an error."""
+        asked = next(self._ids)
+        body = orjson.dumps({"jsonrpc": "2.0", "id": asked, "method": method, "params": params})
+        try:
+            response = await self._http.post(self._url, content=body, headers={"content-type": "application/json"})
+        except httpx.TimeoutException as error:
+            raise self._unavailable(method, f"no answer in {self._timeout_s:g} s") from error
+        except httpx.HTTPError as error:
+            raise self._unavailable(method, f"{type(error).__name__}: {error}") from error
+        if response.status_code != 200:
+            raise self._unavailable(method, f"expected HTTP 200, got {response.status_code}")
+        try:
+            answer = orjson.loads(response.content)
+        except orjson.JSONDecodeError as error:
+            raise self._unavailable(method, "expected JSON, got something else") from error
+
+        if not isinstance(answer, dict) or answer.get("id") != asked or not answer.keys() & {"result", "error"}:
+            raise self._unavailable(method, "expected a JSON-RPC answer with our id and a result or an error")
+        if answer.get("error") is not None:  # some nodes send both, one of them null
+            raise self._refused(method, answer["error"])
+        return answer.get("result")
+
+    async def close(self) -> None:
+        """No connection is open any more."""
+        await self._http.aclose()
+
+    def _unavailable(self, method: str, reason: str) -> RpcUnavailable:
+        return RpcUnavailable(f"node {self.host}, {method}: {reason}")
+
+    def _refused(self, method: str, error: object) -> RpcRefused | RpcUnavailable:
+        code, text = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
+        if not isinstance(error, dict) or not isinstance(code, int) or not isinstance(text, str):
+            return self._unavailable(method, "expected an error with a code and a message")
+        return RpcRefused(
+            f"node {self.host}, {method}: error {code}, {text[:200]}",
+            rpc_code=code,
+            rpc_message=text,
+            data=_revert_data(error.get("data")),
+        )
+
+
+def _revert_data(data: object) -> bytes | None:
+    """Revert data as go-ethereum and anvil give it (text), or one level down (others)."""
+    if isinstance(data, dict):
+        data = data.get("data")
+    if not isinstance(data, str) or not data.startswith("0x"):
+        return None
+    try:
+        return bytes.fromhex(data[2:])
+    except ValueError:
+        return None

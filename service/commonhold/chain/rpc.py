@@ -1,0 +1,268 @@
+"""Reads of the chain, each at a named block, and the little that sending needs.
+
+What a node returns is checked before it is believed: form, block, range, address. "latest" and "pending" appear in this
+file only.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from commonhold.chain.answers import (
+    Receipt,
+    RpcInconsistent,
+    to_bytes,
+    to_hash,
+    to_log,
+    to_number,
+    to_object,
+    to_receipt,
+    to_stamp,
+)
+from commonhold.chain.contract import BadCallData, decode_result, encode_call
+from commonhold.chain.deployment import ContractName, Deployment, WrongChain
+from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable
+from commonhold.chain.revert import refusal
+from commonhold.chain.stamp import BlockStamp, RawLog, Tier
+from commonhold.units import Address, Hash32, address_text, hex_text
+
+__all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcRefused", "RpcUnavailable"]
+
+# JSON-RPC's code for parameters that a node does not take, EIP-1898's block hashes among them.
+_BAD_PARAMETERS = -32602
+
+
+class BlockGone(RpcInconsistent):
+    """The node does not know a block that it, or another node, told of before: the chain has reorganized."""
+
+    code = "block_gone"
+
+
+class Rpc:
+    """One node."""
+
+    def __init__(self, url: str, *, timeout_s: float = 10) -> None:
+        self._node = JsonRpc(url, timeout_s=timeout_s)
+        self._takes_hashes = True  # until the node refuses one
+
+    @property
+    def host(self) -> str:
+        return self._node.host
+
+    async def close(self) -> None:
+        """No connection is open any more."""
+        await self._node.close()
+
+    async def chain_id(self) -> int:
+        """The chain that the node is on."""
+        return to_number(await self._node.request("eth_chainId"))
+
+    async def check(self, deployment: Deployment) -> None:
+        """The node is on the deployment's chain and branch. Raises WrongChain, naming both."""
+        got = await self.chain_id()
+        if got != deployment.chain_id:
+            raise WrongChain(f"node {self.host} is on chain {got}, the deployment on chain {deployment.chain_id}")
+        first = await self.block(deployment.block)
+        if first is None or first.hash != deployment.block_hash:
+            raise WrongChain(
+                f"node {self.host}: block {deployment.block} is {hex_text(first.hash) if first else 'missing'}, "
+                f"the deployment's is {hex_text(deployment.block_hash)}"
+            )
+        head = await self.head("latest")
+        for address in deployment.followed:
+            if not await self.code(address, head):
+                raise WrongChain(f"node {self.host}: no contract at {address_text(address)}")
+
+    async def head(self, tier: Tier = "latest") -> BlockStamp:
+        """The newest block of this tier."""
+        found = await self._node.request("eth_getBlockByNumber", tier, False)
+        if found is None:
+            raise RpcInconsistent(f"node {self.host} has no {tier} block, expected at least the first")
+        return to_stamp(found)
+
+    async def block(self, which: int | Hash32) -> BlockStamp | None:
+        """The block of a number or hash; None: the node has none such on its branch."""
+        if isinstance(which, int):
+            found = await self._node.request("eth_getBlockByNumber", hex(which), False)
+        else:
+            found = await self._node.request("eth_getBlockByHash", hex_text(which), False)
+        if found is None:
+            return None
+        stamp = to_stamp(found)
+        if which not in (stamp.number, stamp.hash):
+            asked = which if isinstance(which, int) else hex_text(which)
+            raise RpcInconsistent(
+                f"node {self.host}: asked for block {asked}, got {stamp.number} {hex_text(stamp.hash)}"
+            )
+        return stamp
+
+    async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
+        """All logs of the addresses in the blocks `from_number` to `to_number`, both included, in chain order.
+
+        Raises RpcInconsistent when the node returns others, contradicts itself, or is not that far yet.
+        """
+        blocks = {"fromBlock": hex(from_number), "toBlock": hex(to_number)}
+        found = await self._logs(blocks, addresses)
+        hashes: dict[int, Hash32] = {}
+        for log in found:
+            if not from_number <= log.block_number <= to_number:
+                raise self._odd(log, f"expected a block from {from_number} to {to_number}")
+            if hashes.setdefault(log.block_number, log.block_hash) != log.block_hash:
+                raise self._odd(
+                    log, f"block {log.block_number} was {hex_text(hashes[log.block_number])} in another log"
+                )
+        # A node that is behind may answer [] for blocks that it does not have.
+        head = await self.head("latest")
+        if head.number < to_number:
+            raise RpcInconsistent(f"node {self.host} is at block {head.number}, expected at least {to_number}")
+        return found
+
+    async def logs_of(self, block_hash: Hash32, addresses: Collection[Address]) -> list[RawLog]:
+        """All logs of the addresses in one block, in order. Raises BlockGone, RpcInconsistent."""
+        try:
+            found = await self._logs({"blockHash": hex_text(block_hash)}, addresses)
+        except RpcRefused as error:
+            raise await self._gone(block_hash) or error from error
+        for log in found:
+            if log.block_hash != block_hash:
+                raise self._odd(log, f"expected one of block {hex_text(block_hash)}")
+        return found
+
+    async def call(
+        self,
+        name: ContractName,
+        address: Address,
+        function: str,
+        *args: object,
+        at: BlockStamp,
+        sender: Address | None = None,
+    ) -> Any:
+        """What `function` of the contract returns at a block: a value, or a named tuple of several.
+
+        Raises ContractRefused with the custom error when it reverts, BlockGone when the block was replaced.
+        """
+        what = f"{name}.{function}"
+        returned = await self.call_raw(
+            address, encode_call(name, function, args), at=at, sender=sender, what=what, name=name
+        )
+        try:
+            return decode_result(name, function, returned)
+        except BadCallData as error:
+            where = f"{address_text(address)} at block {at.number}"
+            raise RpcInconsistent(f"node {self.host}: expected contract {name} at {where}: {error}") from error
+
+    async def call_raw(
+        self,
+        to: Address,
+        data: bytes,
+        *,
+        at: BlockStamp,
+        sender: Address | None = None,
+        gas: int | None = None,
+        what: str = "a call",
+        name: ContractName | None = None,
+    ) -> bytes:
+        """What a call with this data returns at a block; `gas` caps what it may spend.
+
+        Raises ContractRefused when it reverts, BlockGone when the block was replaced.
+        """
+        transaction = _transaction(sender, to, data) | ({} if gas is None else {"gas": hex(gas)})
+        try:
+            return to_bytes(await self._at(at, "eth_call", transaction))
+        except RpcRefused as error:
+            if error.is_revert:
+                raise refusal(what, name, error.data or b"") from error
+            raise
+
+    async def code(self, address: Address, at: BlockStamp) -> bytes:
+        """The code of an account at a block; empty: it is no contract."""
+        return to_bytes(await self._at(at, "eth_getCode", address_text(address)))
+
+    async def balance(self, address: Address, at: BlockStamp) -> int:
+        """What the account has of the chain's own coin, in wei, for gas."""
+        return to_number(await self._at(at, "eth_getBalance", address_text(address)))
+
+    async def nonce(self, address: Address) -> int:
+        """The nonce of the account's next transaction, after those that the node has waiting."""
+        return to_number(await self._node.request("eth_getTransactionCount", address_text(address), "pending"))
+
+    async def gas(self, sender: Address, to: Address | None, data: bytes) -> int:
+        """The node's estimate of the gas that this transaction needs; `to` None makes a contract."""
+        try:
+            return to_number(await self._node.request("eth_estimateGas", _transaction(sender, to, data)))
+        except RpcRefused as error:
+            if error.is_revert:
+                raise refusal("a transaction", None, error.data or b"") from error
+            raise
+
+    async def fees(self) -> tuple[int, int]:
+        """(most per gas, tip per gas) in wei: the tip the node suggests, above twice the newest block's base fee, so
+        that six full blocks in a row do not stop a transaction. Source: EIP-1559, a base fee grows by at most 1/8."""
+        tip = to_number(await self._node.request("eth_maxPriorityFeePerGas"))
+        head = await self._node.request("eth_getBlockByNumber", "latest", False)
+        return 2 * to_number(to_object(head).get("baseFeePerGas")) + tip, tip
+
+    async def send(self, raw: bytes) -> Hash32:
+        """The node has taken the signed transaction; its hash."""
+        return to_hash(await self._node.request("eth_sendRawTransaction", hex_text(raw)))
+
+    async def receipt(self, transaction_hash: Hash32) -> Receipt | None:
+        """What became of a transaction; None: it is in no block of the node's branch."""
+        found = await self._node.request("eth_getTransactionReceipt", hex_text(transaction_hash))
+        if found is None:
+            return None
+        receipt = to_receipt(found)
+        if receipt.transaction_hash != transaction_hash:
+            got = hex_text(receipt.transaction_hash)
+            raise RpcInconsistent(f"node {self.host}: receipt of {got}, expected of {hex_text(transaction_hash)}")
+        return receipt
+
+    async def _logs(self, blocks: Mapping[str, str], addresses: Collection[Address]) -> list[RawLog]:
+        """What eth_getLogs returns, in chain order: ours, none twice, none marked as removed."""
+        asked = {**blocks, "address": [address_text(address) for address in addresses]}
+        answer = await self._node.request("eth_getLogs", asked)
+        if not isinstance(answer, list):
+            raise RpcInconsistent(f"node {self.host}: expected a list of logs, got {type(answer).__name__}")
+        found = sorted((to_log(item) for item in answer), key=lambda log: (log.block_number, log.log_index))
+        for before, log in zip([None, *found], found, strict=False):
+            if log.address not in addresses:
+                raise self._odd(log, f"by {address_text(log.address)}, which was not asked for")
+            if before and (before.block_number, before.log_index) == (log.block_number, log.log_index):
+                raise self._odd(log, "given twice")
+        return found
+
+    async def _at(self, at: BlockStamp, method: str, *params: object) -> Any:
+        """The node's answer as of a block: by its hash, so that no other branch can answer; by its number, checked
+        afterwards, where the node does not take hashes (EIP-1898)."""
+        if self._takes_hashes:
+            try:
+                return await self._node.request(method, *params, {"blockHash": hex_text(at.hash)})
+            except RpcRefused as error:
+                if error.is_revert:
+                    raise
+                if gone := await self._gone(at.hash):
+                    raise gone from error
+                if error.rpc_code != _BAD_PARAMETERS:
+                    raise
+                self._takes_hashes = False
+        answer = await self._node.request(method, *params, hex(at.number))
+        if gone := await self._gone(at.hash):
+            raise gone
+        return answer
+
+    async def _gone(self, block_hash: Hash32) -> BlockGone | None:
+        """The error to raise when the node does not have the block; None: it has."""
+        known = await self.block(block_hash)
+        return None if known else BlockGone(f"node {self.host} does not know block {hex_text(block_hash)} (any more)")
+
+    def _odd(self, log: RawLog, reason: str) -> RpcInconsistent:
+        where = f"log {log.log_index} of block {log.block_number} {hex_text(log.block_hash)}"
+        return RpcInconsistent(f"node {self.host}: {where}: {reason}")
+
+
+def _transaction(sender: Address | None, to: Address | None, data: bytes) -> dict[str, str]:
+    parts = {"data": hex_text(data)}
+    if sender is not None:
+        parts["from"] = address_text(sender)
+    if to is not None:
+        parts["to"] = address_text(to)
+    return parts
