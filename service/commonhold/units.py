@@ -24,6 +24,7 @@ BlockNumber = NewType("BlockNumber", int)
 
 UNIT = 1_000_000  # Units in 1.0: ILedger, "6 decimals"
 MS_PER_HOUR = 3_600_000
+LEVELS = ("declared", "keyed", "challenged", "attested", "measured", "bound")  # assurance levels 0 to 5, README.md
 MAX_TOTAL = 2**63 - 1  # ILedger: class totals stay below 2^63, so sums fit a signed 64-bit column
 
 
@@ -86,6 +87,11 @@ def gpu_hours_text(gpu_ms: int) -> str:
     """GPU-hours with 6 decimals, rounded down, for people."""
     micro_hours = gpu_ms * 1_000_000 // MS_PER_HOUR
     return f"{micro_hours // 1_000_000}.{micro_hours % 1_000_000:06d}"
+
+
+def level_text(level: int, policy: str) -> str:
+    """An assurance level as people read it, never without the policy it was appraised under."""
+    return f"{level} {LEVELS[level]} ({policy})"
 
 
 def credit_id(asset: int, window: int, tranche: int) -> CreditId:

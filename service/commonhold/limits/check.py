@@ -62,7 +62,7 @@ async def acquisition(
     row = await read.asset(db, asset)
     if row is None or await read.offer(db, credit_id) is None:
         return Denied("NotOpen", f"no open offer for credit {credit_id}")
-    if denied := _ended(window, now_s, window_seconds) or _lapsed(row.asset, row.expires_at, now_s):
+    if denied := _ended(window, now_s, window_seconds):
         return denied
     issued = await read.issued(db, asset, window)
     decision = rules.issue(
