@@ -1,0 +1,37 @@
+"""The service's settings: environment variables COMMONHOLD_*, or the same names as options of `commonhold serve`.
+
+A default that would be a secret or an address does not exist here: those come from files that the operator names.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every field can be set as COMMONHOLD_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="COMMONHOLD_", extra="forbid", frozen=True)
+
+    database_url: str = Field("sqlite:///.commonhold/service.db", description="sqlite:///path or postgresql://...")
+    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoint of the chain")
+    deployment: Path = Field(Path("deployment.json"), description="the deployment file: chain id and addresses")
+    data_dir: Path = Field(Path(".commonhold"), description="signing keys of the service")
+    relayer_key: Path | None = Field(
+        None, description="key file of the account that relays, settles and anchors; it holds no role. None: read only"
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    issuer: str | None = Field(None, description="public URL of the service; default http://HOST:PORT")
+    tier: Literal["latest", "safe", "finalized"] = Field("latest", description="which blocks are believed")
+    poll_s: float = Field(1.0, gt=0, description="how often new blocks are asked for")
+    token_ttl_s: int = Field(300, ge=10, le=300, description="lifetime of an access token")
+    quantum_s: int = Field(300, ge=1, description="GPU-seconds an access token allows beyond the last receipt")
+    settle_s: float = Field(60.0, gt=0, description="how often receipts are settled on chain")
+    epoch_s: float = Field(3600.0, gt=0, description="how often an epoch is closed and anchored")
+
+    @property
+    def issuer_url(self) -> str:
+        return self.issuer or f"http://{self.host}:{self.port}"
