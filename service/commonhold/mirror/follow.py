@@ -1,0 +1,252 @@
+"""Follows the chain into the database, one transaction a step: events, rows, blocks and the cursor move together.
+
+A step appends the next block, or a range of final ones, to what the cursor names. Where that is no longer the node's
+branch, the same transaction first undoes what came after the common ancestor. Nothing is kept in memory between steps,
+so a follower that died and one that lived go on alike. Called by worker.py and the CLI.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.chain.deployment import Deployment, WrongChain
+from commonhold.chain.rpc import Rpc, RpcInconsistent
+from commonhold.chain.stamp import BlockStamp, Tier
+from commonhold.db import Db, read, write
+from commonhold.errors import CommonholdError, Unavailable
+from commonhold.mirror import fetch, journal
+from commonhold.mirror.apply import apply
+from commonhold.mirror.fetch import Batch, Happened
+from commonhold.mirror.read import Position
+from commonhold.mirror.tables import block, cursor, event
+from commonhold.units import BlockNumber, Hash32, hex_text
+
+MAX_RANGE: Final = 2_000  # blocks asked for at once; public nodes refuse more
+
+
+class FinalityViolated(CommonholdError):
+    """The node's chain differs from a block that was final. Nobody can say which branch is right: a person must."""
+
+    status = 500
+    code = "finality_violated"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one step did: blocks `from_number` to `to_number` are new, after `rewound` blocks were undone."""
+
+    from_number: BlockNumber
+    to_number: BlockNumber
+    events: int
+    rewound: int
+
+    @property
+    def idle(self) -> bool:
+        """Nothing was new."""
+        return self.to_number < self.from_number
+
+
+class Follower:
+    """Follows one deployment into one database, up to `tier`. Several on one database do each step once."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        deployment: Deployment,
+        engine: AsyncEngine,
+        *,
+        tier: Tier = "latest",
+        max_range: int = MAX_RANGE,
+    ) -> None:
+        self._rpc = rpc
+        self._deployment = deployment
+        self._engine = engine
+        self._tier: Tier = tier
+        self._max_range = max_range
+        self._node_checked = False
+        self.waiting_for: str | None = None  # why `run` waits; None: nothing is wrong
+
+    async def run(self, stop: asyncio.Event, poll_s: float) -> None:
+        """Steps until `stop` is set; waits for what is unavailable. Raises what a retry does not heal."""
+        while not stop.is_set():
+            try:
+                progress = await self.step()
+                self.waiting_for = None
+                if not progress.idle:
+                    continue
+            except Unavailable as error:
+                self.waiting_for = str(error)
+            try:
+                async with asyncio.timeout(poll_s):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> Progress:
+        """One transaction, or none when there is nothing new. Safe to repeat, whatever became of the last one.
+
+        Raises Unavailable (try again), and what stops the mirror for good: MirrorBroken, UnknownEvent,
+        FinalityViolated, WrongChain.
+        """
+        if not self._node_checked:
+            await self._rpc.check(self._deployment)
+            self._node_checked = True
+        at = await self._position()
+        head = await self._rpc.head(self._tier)
+        ancestor = await self._ancestor(at, head)
+        if ancestor is None or ancestor.number == head.number:
+            return _idle(at)
+
+        final = await self._rpc.head("finalized")
+        if ancestor.number < final.number:
+            last = min(final.number, head.number, ancestor.number + self._max_range)
+            batch = await fetch.final_range(self._rpc, self._deployment, ancestor, last)
+        else:
+            batch = await fetch.one_block(self._rpc, self._deployment, ancestor)
+        return await self._append(at, ancestor, final, batch)
+
+    async def _position(self) -> Position:
+        """The cursor; the first use of a database writes it. Raises WrongChain."""
+        found = await self._cursor() or await self._begin()
+        ours = (self._deployment.chain_id, self._deployment.fingerprint())
+        if (found.chain_id, found.deployment) != ours:
+            raise WrongChain(
+                f"database follows deployment {hex_text(found.deployment)} on chain {found.chain_id}, "
+                f"expected {hex_text(ours[1])} on chain {ours[0]}"
+            )
+        return Position(found.number, found.hash, found.timestamp, found.finalized)
+
+    async def _cursor(self) -> sa.Row[tuple[int, int, bytes, BlockNumber, Hash32, int, BlockNumber]] | None:
+        async with read(self._engine) as db:
+            return (await db.execute(sa.select(cursor))).one_or_none()
+
+    async def _begin(self) -> sa.Row[tuple[int, int, bytes, BlockNumber, Hash32, int, BlockNumber]]:
+        """Writes the cursor, at the block before the deployment's first; the cursor as written."""
+        first = await self._rpc.block(self._deployment.block)
+        before = await self._rpc.block(first.parent) if first else None
+        if before is None:
+            raise RpcInconsistent(f"node {self._rpc.host} has no block before {self._deployment.block}")
+        row = {"id": 1, "chain_id": self._deployment.chain_id, "deployment": self._deployment.fingerprint()}
+        try:
+            async with write(self._engine) as db:
+                await db.execute(cursor.insert(), row | _cursor_row(before, before.number))
+                await db.execute(block.insert(), _block_row(before))
+        except sa.exc.IntegrityError:
+            pass  # another follower was first; whether it follows the same deployment is checked next
+        found = await self._cursor()
+        if found is None:
+            raise Unavailable("the mirror's first row was written and is gone again")
+        return found
+
+    async def _ancestor(self, at: Position, head: BlockStamp) -> BlockStamp | None:
+        """The newest block of ours that is on the node's branch. None: the node is only behind us.
+
+        Raises FinalityViolated.
+        """
+        top = BlockNumber(min(at.number, head.number))
+        # No rewind goes below what was final, nor below the deployment, which names the hash of its own block.
+        floor = BlockNumber(min(at.number, max(at.finalized, self._deployment.block)))
+        if top < floor:
+            return None
+        theirs = head if top == head.number else await self._header(top)
+        if theirs.hash == at.hash:
+            return theirs
+
+        ours = await self._hashes(floor, top)
+        while theirs.hash != ours[theirs.number]:
+            if theirs.number == floor:
+                raise FinalityViolated(
+                    f"block {floor} was final as {hex_text(ours[floor])}, the node has {hex_text(theirs.hash)}: "
+                    f"the mirror stays at block {at.number}"
+                )
+            theirs = await self._header(BlockNumber(theirs.number - 1))
+        # A lower head alone is not a reorg: the node may lag.
+        return None if theirs.number == head.number else theirs
+
+    async def _header(self, number: BlockNumber) -> BlockStamp:
+        stamp = await self._rpc.block(number)
+        if stamp is None:
+            raise RpcInconsistent(f"node {self._rpc.host} has no block {number}, expected one below its head")
+        return stamp
+
+    async def _hashes(self, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32]:
+        """Our blocks of the unfinalized window: none of them is ever missing."""
+        async with read(self._engine) as db:
+            found = await db.execute(sa.select(block.c.number, block.c.hash).where(block.c.number.between(low, high)))
+            return {number: Hash32(hash_) for number, hash_ in found}
+
+    async def _append(self, at: Position, ancestor: BlockStamp, final: BlockStamp, batch: Batch) -> Progress:
+        """Undo, events, rows, blocks and cursor, in one transaction."""
+        new = batch.blocks[-1]
+        finalized = BlockNumber(max(at.finalized, min(final.number, new.number)))
+        async with write(self._engine) as db:
+            # First, since it makes any other follower wait: only one of them finds the cursor where it was.
+            if not await _move_cursor(db, at, new, finalized):
+                return _idle(at)
+            if ancestor.number < at.number:
+                await _rewind(db, ancestor.number)
+            await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
+            if batch.happened:  # an empty list would insert a row of defaults
+                await db.execute(event.insert(), [self._event_row(each) for each in batch.happened])
+            for each in batch.happened:
+                await apply(db, each.stamp, each.event, journaled=each.stamp.number > finalized)
+            if finalized > at.finalized:
+                await _finalize(db, at.finalized, finalized, final)
+        first = BlockNumber(ancestor.number + 1)
+        return Progress(first, new.number, len(batch.happened), rewound=at.number - ancestor.number)
+
+    def _event_row(self, each: Happened) -> dict[str, int | str | bytes | None]:
+        log = each.log
+        return {
+            "block_number": log.block_number,
+            "log_index": log.log_index,
+            "block_hash": log.block_hash,
+            "transaction_hash": log.transaction_hash,
+            "contract": self._deployment.contract_at(log.address),
+            "name": type(each.event).__name__,
+            "topics": b"".join(log.topics),
+            "data": log.data,
+        }
+
+
+async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNumber) -> bool:
+    """The cursor is at `new`, if it stood where we read it."""
+    where_it_was = (cursor.c.number == at.number, cursor.c.hash == at.hash)
+    moved = await db.execute(cursor.update().where(*where_it_was).values(_cursor_row(new, finalized)))
+    return moved.rowcount == 1
+
+
+async def _rewind(db: Db, ancestor: BlockNumber) -> None:
+    """Everything but the cursor is as it was after block `ancestor`."""
+    await journal.undo(db, ancestor)
+    await db.execute(event.delete().where(event.c.block_number > ancestor))
+    await db.execute(block.delete().where(block.c.number > ancestor))
+
+
+async def _finalize(db: Db, old: BlockNumber, new: BlockNumber, final: BlockStamp) -> None:
+    """What only a rewind needs goes once it is final. Blocks with events stay, and the final one.
+
+    Raises RpcInconsistent when the node calls another block final than the one we have.
+    """
+    if final.number == new:
+        ours = (await db.execute(sa.select(block.c.hash).where(block.c.number == new))).scalar_one()
+        if ours != final.hash:
+            raise RpcInconsistent(f"block {new} is final as {hex_text(final.hash)}, expected {hex_text(ours)}")
+    await journal.prune(db, new)
+    has_events = sa.exists().where(event.c.block_number == block.c.number)
+    await db.execute(block.delete().where(block.c.number >= old, block.c.number < new, ~has_events))
+
+
+def _cursor_row(stamp: BlockStamp, finalized: BlockNumber) -> dict[str, int | bytes]:
+    return {"number": stamp.number, "hash": stamp.hash, "timestamp": stamp.timestamp, "finalized": finalized}
+
+
+def _block_row(stamp: BlockStamp) -> dict[str, int | bytes]:
+    return {"number": stamp.number, "hash": stamp.hash, "parent": stamp.parent, "timestamp": stamp.timestamp}
+
+
+def _idle(at: Position) -> Progress:
+    return Progress(BlockNumber(at.number + 1), at.number, events=0, rewound=0)
