@@ -1,0 +1,94 @@
+"""Carries a holder's signed redemption to the chain, so that the holder needs no gas. Exactly one lease comes of it:
+its id is the hash of what the holder signed, and the contract makes it once.
+
+The order, and what happens if we die there:
+1. claim, committed: one relay of a lease at a time. Dying after it: the claim lapses in CLAIM_S.
+2. send, wait until mined. Dying or losing the answer: the next try finds the lease in the mirror, or the contract says
+   LeaseExists.
+3. wait until the mirror shows it. Dying: the same.
+"""
+
+import asyncio
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.access.ask import AccessDenied, InvalidDetails, InvalidGrant, OAuthError
+from commonhold.access.tables import relay
+from commonhold.chain.revert import ContractRefused
+from commonhold.chain.send import Sender
+from commonhold.db import Db, read
+from commonhold.errors import LimitExceeded
+from commonhold.limits.rules import Denied
+from commonhold.mirror.read import lease as mirrored_lease
+from commonhold.signing import Redemption
+from commonhold.units import Hash32
+
+CLAIM_S = 30
+POLL_S = 0.05
+
+# What the caller signed wrongly, and what the contracts' rules refuse; every other error is about the credits.
+_BAD_STATEMENT = {"DeadlinePassed", "BadSessionKey", "BadHolderSignature"}
+_RULE = {"NotActiveMember", "HoldsOverLimit", "OverUseLimit"}
+
+
+async def claim(db: Db, lease: Hash32, now_s: int) -> bool:
+    """True when the caller is the one to send this redemption. A claim stands until it is released or lapses."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(relay).values(lease=lease, claimed_until=now_s + CLAIM_S, tries=1)
+    statement = statement.on_conflict_do_update(
+        index_elements=[relay.c.lease],
+        set_={"claimed_until": now_s + CLAIM_S, "tries": relay.c.tries + 1},
+        where=relay.c.claimed_until <= now_s,
+    )
+    return (await db.execute(statement)).rowcount == 1
+
+
+async def release(db: Db, lease: Hash32) -> None:
+    """Nobody is sending this redemption: it is done, or was refused for sure."""
+    await db.execute(sa.delete(relay).where(relay.c.lease == lease))
+
+
+async def send(sender: Sender, redemption: Redemption, signature: bytes) -> None:
+    """The lease is on the chain, by this transaction or one before it. Raises OAuthErrors for what the contract
+    refuses; any other error leaves it unknown, and the claim must then stand until it lapses."""
+    try:
+        await sender.transact("Access", "redeemFor", redemption, signature)
+    except ContractRefused as e:
+        if e.error == "LeaseExists":
+            return
+        raise _refusal(e.error)(str(e), details=e.details) from e
+
+
+async def arrived(engine: AsyncEngine, lease: Hash32, wait_s: float) -> bool:
+    """True as soon as the mirror shows the lease; False when it does not in `wait_s`."""
+    # No asyncio.timeout: it would cancel a query half-way.
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_s
+    while not await _mirrored(engine, lease):
+        if clock() >= deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
+
+
+def refused(denied: Denied) -> OAuthError:
+    """A refusal by our own check, in the words of OAuth and with the same numbers."""
+    error = denied.error()
+    kind = AccessDenied if isinstance(error, LimitExceeded) else _refusal(denied.code)
+    details = dict(error.details)
+    if "held_s" in details:
+        details["available_seconds"] = details["held_s"]
+    return kind(denied.reason, details=details)
+
+
+async def _mirrored(engine: AsyncEngine, lease: Hash32) -> bool:
+    async with read(engine) as db:
+        return await mirrored_lease(db, lease) is not None
+
+
+def _refusal(code: str) -> type[OAuthError]:
+    if code in _BAD_STATEMENT:
+        return InvalidGrant
+    return AccessDenied if code in _RULE else InvalidDetails
