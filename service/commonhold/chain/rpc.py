@@ -185,13 +185,18 @@ class Rpc:
         """The nonce of the account's next transaction, after those that the node has waiting."""
         return to_number(await self._node.request("eth_getTransactionCount", address_text(address), "pending"))
 
-    async def gas(self, sender: Address, to: Address | None, data: bytes) -> int:
-        """The node's estimate of the gas that this transaction needs; `to` None makes a contract."""
+    async def gas(
+        self, sender: Address, to: Address | None, data: bytes, *, what: str, name: ContractName | None = None
+    ) -> int:
+        """The node's estimate of the gas that a transaction needs now; `to` None makes a contract.
+
+        The node runs it for that: raises ContractRefused when it reverts.
+        """
         try:
             return to_number(await self._node.request("eth_estimateGas", _transaction(sender, to, data)))
         except RpcRefused as error:
             if error.is_revert:
-                raise refusal("a transaction", None, error.data or b"") from error
+                raise refusal(what, name, error.data or b"") from error
             raise
 
     async def fees(self) -> tuple[int, int]:
