@@ -232,16 +232,13 @@ contract Access is IAccess, ERC6909, EIP712 {
         // Redeemed: no longer held, still acquired.
         if (to == address(0)) return;
 
-        if (!IMembers(members).isActive(to)) revert NotActiveMember(to);
+        (address fromRoot, address toRoot, bool toActive) = IMembers(members).rootsOf(from, to);
+        if (!toActive) revert NotActiveMember(to);
         uint256 asset = _assetIn(id);
         uint32 window = _windowIn(id);
         if (from == address(0)) _countIssued(asset, window, amount);
         // A window that has ended counts no more; nor does `merge` keep its totals.
-        if (amount == 0 || window < currentWindow()) return;
-
-        address toRoot = IMembers(members).rootOf(to);
-        address fromRoot = from == address(0) ? from : IMembers(members).rootOf(from);
-        if (fromRoot == toRoot) return;
+        if (amount == 0 || fromRoot == toRoot || window < currentWindow()) return;
 
         bytes32 classId = _classOf[asset];
         if (ILedger(ledger).isOver(classId, toRoot)) revert HoldsOverLimit(classId, toRoot);

@@ -12,44 +12,19 @@ import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
+import {Classes} from "./Classes.sol";
 import {Quorum} from "./Quorum.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
-import {Kind, Signature, ZeroAddress} from "./interfaces/Types.sol";
+import {Kind, Signature} from "./interfaces/Types.sol";
 
-contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metadata, IERC6909ContentURI {
+contract Ledger is Classes, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metadata, IERC6909ContentURI {
     using Quorum for Quorum.Signers;
-
-    /// What a transfer reads of a class comes first and fills one slot.
-    struct Stored {
-        uint64 total;
-        uint64 startTotal;
-        uint48 startBlock;
-        uint16 holdBps;
-        uint64 floorUnits;
-        Kind kind;
-        uint16 useBps;
-        uint8 minLevel;
-        string name;
-        string unit;
-    }
 
     bytes32 private constant APPRAISAL = keccak256(
         "Appraisal(bytes32 classId,address registrant,bytes32 contentHash,bytes32 resultHash,string policy,uint64 units,uint8 level,bytes32[] devices,bytes32 meterKeyX,bytes32 meterKeyY,uint48 expiresAt,uint48 deadline)"
     );
-    uint256 private constant BPS = 10_000;
-    uint256 private constant MAX_CLASSES = 32; // Members.attach visits them all
-    uint256 private constant MAX_LEVEL = 5;
-    uint256 private constant TOTAL_END = 1 << 63; // totals and floors stay below, so that they fit a signed 64-bit column
-
-    /// @inheritdoc ILedger
-    address public immutable members;
-
     Quorum.Signers private _appraisers;
-    bytes32[] private _classIds;
-    mapping(bytes32 classId => Stored) private _classes;
-    mapping(bytes32 classId => mapping(address root => uint256)) private _held;
-
     mapping(uint256 asset => Asset) private _assets;
     mapping(uint256 asset => bytes32) private _devicesHash;
     mapping(uint256 asset => string) private _uris;
@@ -58,15 +33,10 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
     mapping(bytes32 contentHash => uint256) private _assetOfContent;
 
     constructor(address[] memory appraisers_, uint256 threshold_, ClassParams[] memory classes_, address members_)
+        Classes(classes_, members_)
         EIP712("Commonhold Ledger", "1")
     {
-        if (members_ == address(0)) revert ZeroAddress();
-        if (classes_.length > MAX_CLASSES) revert TooManyClasses(classes_.length, MAX_CLASSES);
-        members = members_;
         _appraisers.init(appraisers_, threshold_);
-        for (uint256 i; i < classes_.length; ++i) {
-            _create(classes_[i]);
-        }
     }
 
     /// @inheritdoc ILedger
@@ -113,28 +83,12 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
     }
 
     /// @inheritdoc ILedger
-    function merge(address oldRoot, address newRoot) external {
-        if (msg.sender != members) revert OnlyMembers(msg.sender);
-
-        // No limit is looked at: joining a group must never fail because of one.
-        for (uint256 i; i < _classIds.length; ++i) {
-            mapping(address root => uint256) storage held = _held[_classIds[i]];
-            uint256 units = held[oldRoot];
-            if (units == 0) continue;
-
-            held[oldRoot] = 0;
-            held[newRoot] += units;
-        }
-    }
-
-    /// @inheritdoc ILedger
     function canTransfer(address from, address to, uint256 asset, uint256 units) external view returns (bool) {
-        if (from == address(0) || units > balanceOf(from, asset) || !_canReceive(to)) return false;
+        if (from == address(0) || units > balanceOf(from, asset)) return false;
 
-        bytes32 classId = _assets[asset].classId;
-        address root = IMembers(members).rootOf(to);
-        if (units == 0 || IMembers(members).rootOf(from) == root) return true;
-        return _held[classId][root] + units <= _most(classId);
+        (address fromRoot, address toRoot, bool toActive) = IMembers(members).rootsOf(from, to);
+        if (!toActive || to == address(this)) return false;
+        return units == 0 || fromRoot == toRoot || _fits(_assets[asset].classId, toRoot, units);
     }
 
     /// @inheritdoc ILedger
@@ -145,50 +99,6 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
     /// @inheritdoc ILedger
     function isLive(uint256 asset) external view returns (bool) {
         return _assets[asset].expiresAt > block.timestamp;
-    }
-
-    /// @inheritdoc ILedger
-    function classOf(bytes32 classId) external view returns (Class memory) {
-        Stored storage c = _classes[classId];
-        return Class({
-            kind: c.kind,
-            holdBps: c.holdBps,
-            useBps: c.useBps,
-            minLevel: c.minLevel,
-            floorUnits: c.floorUnits,
-            total: c.total,
-            startTotal: c.startBlock == block.number ? c.startTotal : c.total,
-            startBlock: c.startBlock
-        });
-    }
-
-    /// @inheritdoc ILedger
-    function classIds() external view returns (bytes32[] memory) {
-        return _classIds;
-    }
-
-    /// @inheritdoc ILedger
-    function capBase(bytes32 classId) public view returns (uint256) {
-        Stored storage c = _classes[classId];
-        uint256 total = c.total;
-        // Units that came in this block would let their owner lift the limit, buy and leave in one transaction.
-        if (c.startBlock == block.number) total = Math.min(total, c.startTotal);
-        return Math.max(total, c.floorUnits);
-    }
-
-    /// @inheritdoc ILedger
-    function heldBy(bytes32 classId, address root) external view returns (uint256) {
-        return _held[classId][root];
-    }
-
-    /// @inheritdoc ILedger
-    function headroom(bytes32 classId, address account) external view returns (uint256) {
-        return _headroom(classId, IMembers(members).rootOf(account));
-    }
-
-    /// @inheritdoc ILedger
-    function isOver(bytes32 classId, address account) external view returns (bool) {
-        return _held[classId][IMembers(members).rootOf(account)] > _most(classId);
     }
 
     /// @inheritdoc ILedger
@@ -246,21 +156,18 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
     function _update(address from, address to, uint256 asset, uint256 units) internal override {
         // Balances first: past this line `units` exist, so no sum below overflows.
         super._update(from, to, asset, units);
-        // The commons: in the total of the class, in nobody's group.
-        if (from == address(0) && to == address(this)) return;
+        // The commons: in the total of the class, in nobody's group. Once registered, nothing comes to it or leaves it.
+        if (to == address(this)) {
+            if (from != address(0)) revert NotActiveMember(to);
+            return;
+        }
 
-        if (!_canReceive(to)) revert NotActiveMember(to);
-        address toRoot = IMembers(members).rootOf(to);
-        address fromRoot = from == address(0) ? from : IMembers(members).rootOf(from);
+        (address fromRoot, address toRoot, bool toActive) = IMembers(members).rootsOf(from, to);
+        if (!toActive) revert NotActiveMember(to);
         if (units == 0 || fromRoot == toRoot) return;
 
         bytes32 classId = _assets[asset].classId;
-        uint256 held = _held[classId][toRoot] + units;
-        uint256 most = _most(classId);
-        if (held > most) revert OverHoldingLimit(classId, toRoot, held, most);
-
-        if (from != address(0)) _held[classId][fromRoot] -= units;
-        _held[classId][toRoot] = held;
+        _move(classId, fromRoot, toRoot, units);
     }
 
     function _mintShares(uint256 asset, Appraisal calldata a, Share[] calldata split) private {
@@ -278,19 +185,6 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
             minted += units;
         }
         if (minted < a.units) _mint(address(this), asset, a.units - minted);
-    }
-
-    /// Counts new units in the total of their class, and remembers the total that the block began with.
-    function _grow(bytes32 classId, uint64 units) private {
-        Stored storage c = _classes[classId];
-        uint256 total = uint256(c.total) + units;
-        if (total >= TOTAL_END) revert TotalTooLarge(classId, total);
-
-        if (c.startBlock != block.number) {
-            c.startTotal = c.total;
-            c.startBlock = uint48(block.number);
-        }
-        c.total += units;
     }
 
     /// Takes what the asset is made of, so that nothing is counted under two assets.
@@ -343,31 +237,10 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
         );
     }
 
-    function _create(ClassParams memory p) private {
-        bytes32 classId = keccak256(bytes(p.name));
-        Stored storage c = _classes[classId];
-        if (
-            bytes(p.name).length == 0 || c.holdBps != 0 // named twice
-                || p.holdBps == 0 || p.holdBps > BPS || p.useBps == 0 || p.useBps > BPS || p.minLevel > MAX_LEVEL
-                || p.floorUnits >= TOTAL_END || uint256(p.floorUnits) * p.holdBps < BPS // a limit of no units
-        ) revert BadClass(p.name);
-
-        c.kind = p.kind;
-        c.holdBps = p.holdBps;
-        c.useBps = p.useBps;
-        c.minLevel = p.minLevel;
-        c.floorUnits = p.floorUnits;
-        c.name = p.name;
-        c.unit = p.unit;
-        _classIds.push(classId);
-
-        emit ClassCreated(classId, p.name, p.kind, p.unit, p.holdBps, p.useBps, p.minLevel, p.floorUnits);
-    }
-
     /// What holds for every appraisal, new or renewed. Returns the asset that it would register.
     function _check(Appraisal calldata a, Signature[] calldata quorum) private view returns (uint256 asset) {
         Stored storage c = _classes[a.classId];
-        if (c.holdBps == 0) revert UnknownClass(a.classId);
+        if (c.count.holdBps == 0) revert UnknownClass(a.classId);
         if (a.level < c.minLevel) revert LevelTooLow(a.level, c.minLevel);
         if (a.expiresAt <= block.timestamp) revert AppraisalExpired(a.expiresAt, block.timestamp);
         if ((c.kind == Kind.COMPUTE) != (a.devices.length != 0)) revert DevicesDiffer();
@@ -391,19 +264,5 @@ contract Ledger is ILedger, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metada
 
     function _hash(bytes32[] calldata devices) private pure returns (bytes32) {
         return keccak256(abi.encodePacked(devices));
-    }
-
-    /// The ledger's own balance is the commons: once registered, nothing comes to it or leaves it.
-    function _canReceive(address account) private view returns (bool) {
-        return account != address(this) && IMembers(members).isActive(account);
-    }
-
-    function _headroom(bytes32 classId, address root) private view returns (uint256) {
-        return Math.saturatingSub(_most(classId), _held[classId][root]);
-    }
-
-    /// The largest number of units that one group may hold: `held <= most` is `held * BPS <= capBase * holdBps`.
-    function _most(bytes32 classId) private view returns (uint256) {
-        return capBase(classId) * _classes[classId].holdBps / BPS;
     }
 }

@@ -110,6 +110,14 @@ contract Members is IMembers, EIP712, Nonces {
     }
 
     /// @inheritdoc IMembers
+    function rootsOf(address from, address to) external view returns (address fromRoot, address toRoot, bool toActive) {
+        Member storage receiver = _members[to];
+        toActive = receiver.until > block.timestamp;
+        toRoot = receiver.controller == address(0) ? to : rootOf(receiver.controller);
+        fromRoot = rootOf(from);
+    }
+
+    /// @inheritdoc IMembers
     function rootOf(address account) public view returns (address) {
         // One hop, or more where a root with members of its own was attached: joining never loops over members.
         for (address controller; (controller = _members[account].controller) != address(0);) {
@@ -119,7 +127,7 @@ contract Members is IMembers, EIP712, Nonces {
     }
 
     /// @inheritdoc IMembers
-    function isActive(address account) external view returns (bool) {
+    function isActive(address account) public view returns (bool) {
         return _members[account].until > block.timestamp;
     }
 

@@ -76,6 +76,8 @@ interface IMembers is IQuorum {
 
     /// @notice The root of the account's group; the account itself when nobody controls it (also for non-members).
     function rootOf(address account) external view returns (address);
+    /// @notice The roots of both accounts and whether `to` is active: all that a transfer asks, in one call.
+    function rootsOf(address from, address to) external view returns (address fromRoot, address toRoot, bool toActive);
     /// @notice True while the membership has not lapsed. An inactive member can send, but not receive or redeem.
     function isActive(address account) external view returns (bool);
     /// @notice The stored slot. `since` is zero for an account that never was a member.
