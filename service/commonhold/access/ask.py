@@ -178,23 +178,27 @@ def subject_json(text: str) -> dict[str, Any]:
 
 def parse_redemption(document: Mapping[str, Any]) -> tuple[Redemption, bytes]:
     """The redemption and the holder's signature in a subject token. Raises InvalidGrant."""
-    fields = document.get("redemption")
-    names = [name for name, _ in Redemption.FIELDS]
-    if not isinstance(fields, dict) or set(fields) != set(names):
-        raise InvalidGrant(f"subject token: expected 'redemption' with {', '.join(names)}")
     try:
-        redemption = Redemption(
-            holder=to_address(str(fields["holder"])),
-            id=_number(fields, "id", 256),
-            amount=_number(fields, "amount", 64),
-            key_x=to_hash32(str(fields["keyX"])),
-            key_y=to_hash32(str(fields["keyY"])),
-            nonce=_number(fields, "nonce", 256),
-            deadline=_number(fields, "deadline", 48),
-        )
+        redemption = parse_redemption_fields(document.get("redemption"))
     except BadInput as e:
         raise InvalidGrant(f"subject token: {e}") from e
     return redemption, signature_bytes(document)
+
+
+def parse_redemption_fields(fields: object) -> Redemption:
+    """The redemption in the message of its typed data. Raises BadInput."""
+    names = [name for name, _ in Redemption.FIELDS]
+    if not isinstance(fields, dict) or set(fields) != set(names):
+        raise BadInput(f"redemption: expected an object with {', '.join(names)}")
+    return Redemption(
+        holder=to_address(str(fields["holder"])),
+        id=_number(fields, "id", 256),
+        amount=_number(fields, "amount", 64),
+        key_x=to_hash32(str(fields["keyX"])),
+        key_y=to_hash32(str(fields["keyY"])),
+        nonce=_number(fields, "nonce", 256),
+        deadline=_number(fields, "deadline", 48),
+    )
 
 
 def parse_sign_in(document: Mapping[str, Any]) -> tuple[bytes, bytes]:

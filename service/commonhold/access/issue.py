@@ -115,6 +115,19 @@ async def grant(
     return claims
 
 
+async def acknowledge(db: Db, lease_id: Hash32, gpu_ms: int) -> bool:
+    """True when a receipt's total, whose signatures the meter has checked, freed budget for the next token.
+
+    A node may overshoot a lease by the time of its last requests; that part is recorded, and frees nothing.
+    """
+    lease = await read.lease(db, lease_id)
+    if lease is None:
+        return False
+    limit_ms = lease.seconds * 1000
+    await budget.open_budget(db, lease_id, limit_ms)
+    return await budget.settle(db, lease_id, min(gpu_ms, limit_ms))
+
+
 async def consume_proof(db: Db, proof: DpopProof) -> None:
     """The proof is used; a second use raises DpopInvalid."""
     row = {"jkt": proof.jkt, "jti_hash": sha256(proof.jti), "until": proof.until}

@@ -2,7 +2,7 @@
 its id is the hash of what the holder signed, and the contract makes it once.
 
 The order, and what happens if we die there:
-1. claim, committed: one relay of a lease at a time. Dying after it: the claim lapses in CLAIM_S.
+1. claim, committed: one relay of a lease at a time, or gas is paid twice. Dying after it: it lapses in CLAIM_S.
 2. send, wait until mined. Dying or losing the answer: the next try finds the lease in the mirror, or the contract says
    LeaseExists.
 3. wait until the mirror shows it. Dying: the same.
@@ -25,7 +25,7 @@ from commonhold.mirror.read import lease as mirrored_lease
 from commonhold.signing import Redemption
 from commonhold.units import Hash32
 
-CLAIM_S = 30
+CLAIM_S = 90  # longer than a sender waits for its transaction
 POLL_S = 0.05
 
 # What the caller signed wrongly, and what the contracts' rules refuse; every other error is about the credits.
@@ -46,13 +46,13 @@ async def claim(db: Db, lease: Hash32, now_s: int) -> bool:
 
 
 async def release(db: Db, lease: Hash32) -> None:
-    """Nobody is sending this redemption: it is done, or was refused for sure."""
+    """Nobody is sending this redemption any more."""
     await db.execute(sa.delete(relay).where(relay.c.lease == lease))
 
 
 async def send(sender: Sender, redemption: Redemption, signature: bytes) -> None:
     """The lease is on the chain, by this transaction or one before it. Raises OAuthErrors for what the contract
-    refuses; any other error leaves it unknown, and the claim must then stand until it lapses."""
+    refuses; TransactionTimeout when it may still come: the claim must then stand until it lapses."""
     try:
         await sender.transact("Access", "redeemFor", redemption, signature)
     except ContractRefused as e:

@@ -1,0 +1,154 @@
+"""What routes are given: the service's state, a transaction, and the block that an answer is true at.
+
+Both transactions end before the answer leaves (scope="function"): FastAPI's default would tell a client "recorded" and
+commit afterwards.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.access.dpop import NonceKeys
+from commonhold.access.issue import Terms
+from commonhold.access.keys import SigningKeys
+from commonhold.chain.deployment import Deployment
+from commonhold.chain.rpc import Rpc
+from commonhold.chain.send import Sender
+from commonhold.chain.stamp import BlockStamp, Tier
+from commonhold.db import Db, ReadDb, read, write
+from commonhold.errors import BadInput, Unavailable
+from commonhold.mirror.read import Position, position
+from commonhold.units import Address
+
+MAX_BODY_BYTES = 4 << 20  # a batch of segments
+
+BLOCK_HEADER = "Commonhold-Block"
+
+
+@dataclass(slots=True)
+class AppState:
+    """What one service is made of. `signing_keys` is replaced when keys rotate; the rest stays."""
+
+    engine: AsyncEngine
+    rpc: Rpc
+    deployment: Deployment
+    sender: Sender | None  # None: this service relays nothing
+    signing_keys: SigningKeys
+    nonce_keys: NonceKeys
+    issuer: str  # public URL, without a slash at its end
+    window_seconds: int
+    submitter: Address  # whose anchors are this service's
+    quantum_ms: int
+    token_ttl_s: int
+    clock: Callable[[], int]  # Unix seconds
+    tier: Tier = "latest"
+    max_behind: int = 20  # blocks that the mirror may be behind the node before no token is issued
+    relay_wait_s: float = 10.0  # how long a token request waits for its lease
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            issuer=self.issuer,
+            chain_id=self.deployment.chain_id,
+            window_seconds=self.window_seconds,
+            quantum_ms=self.quantum_ms,
+            ttl_s=self.token_ttl_s,
+        )
+
+
+def get_state(request: Request) -> AppState:
+    state = request.app.state.commonhold
+    assert isinstance(state, AppState)  # noqa: S101 - for the type checker: create_app put it there
+    return state
+
+
+State = Annotated[AppState, Depends(get_state)]
+
+
+async def read_db(state: State) -> AsyncIterator[ReadDb]:
+    async with read(state.engine) as db:
+        yield db
+
+
+async def write_db(state: State) -> AsyncIterator[Db]:
+    async with write(state.engine) as db:
+        yield db
+
+
+Read = Annotated[ReadDb, Depends(read_db, scope="function")]
+Write = Annotated[Db, Depends(write_db, scope="function")]
+
+
+async def at_block(db: Read, request: Request, response: Response) -> Position:
+    """Names the block that the answer is true at, in a header. Raises MirrorEmpty."""
+    found = await position(db)
+    request.state.block = f"{found.number} 0x{found.hash.hex()}"  # problems.py puts it on refusals
+    response.headers[BLOCK_HEADER] = request.state.block
+    return found
+
+
+AtBlock = Annotated[Position, Depends(at_block, scope="function")]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list: `limit` items from the `offset`-th."""
+
+    limit: int
+    offset: int
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.offset, self.offset + self.limit)
+
+
+def page(
+    limit: Annotated[int, Query(ge=1, le=1000, description="most items to return")] = 100,
+    offset: Annotated[int, Query(ge=0, description="items to skip")] = 0,
+) -> Page:
+    return Page(limit, offset)
+
+
+Paged = Annotated[Page, Depends(page)]
+
+
+def to_id(text: str, bits: int) -> int:
+    """The number of decimal text. Raises BadInput."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,77}", text, re.ASCII) or int(text) >> bits:
+        raise BadInput(f"id {text[:80]!r}: expected decimal text of at most {bits} bits")
+    return int(text)
+
+
+async def fresh(state: AppState) -> BlockStamp:
+    """The node's newest block, when the mirror has followed it. Raises Unavailable otherwise: no limit is decided, and
+    no token issued, on a state that is known to be old."""
+    head = await state.rpc.head(state.tier)
+    async with read(state.engine) as db:
+        mirrored = await position(db)
+    if head.number - mirrored.number > state.max_behind:
+        raise Unavailable(
+            f"mirror is at block {mirrored.number}, the chain at {head.number}: more than {state.max_behind} behind",
+            details={"mirror": mirrored.number, "chain": head.number},
+        )
+    return head
+
+
+async def limited_body(request: Request, most: int) -> bytes:
+    """The request's body. Raises BodyTooLarge as soon as it is longer than `most` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise BodyTooLarge(f"body of more than {most} bytes")
+    return bytes(body)
+
+
+class BodyTooLarge(BadInput):
+    """The request's body is larger than any that makes sense."""
+
+    status = 413
+    code = "body_too_large"

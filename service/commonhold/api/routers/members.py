@@ -1,0 +1,26 @@
+"""Who takes part, and in which group."""
+
+from fastapi import APIRouter
+
+from commonhold.api.deps import AtBlock, Paged, Read
+from commonhold.api.schemas import MemberOut, shaped
+from commonhold.errors import NotFound
+from commonhold.mirror import read
+from commonhold.units import address_text, to_address
+
+router = APIRouter(prefix="/v1/members", tags=["ownership"])
+
+
+@router.get("", response_model=list[MemberOut])
+async def members(db: Read, _at: AtBlock, page: Paged) -> list[MemberOut]:
+    """All members, in order of admission."""
+    return shaped(MemberOut, (await read.members(db))[page.slice])
+
+
+@router.get("/{address}", response_model=MemberOut)
+async def member(address: str, db: Read, _at: AtBlock) -> read.Member:
+    """One member. 404 for an account that was never admitted."""
+    found = await read.member(db, to_address(address))
+    if found is None:
+        raise NotFound(f"{address_text(to_address(address))} is not a member")
+    return found

@@ -1,0 +1,42 @@
+"""What both sides signed for."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from commonhold.access.issue import acknowledge
+from commonhold.api.deps import AtBlock, Paged, Read, State, Write
+from commonhold.api.routers.segments import outcome_out
+from commonhold.api.schemas import OutcomeOut, ReceiptOut
+from commonhold.errors import NotFound, Refused
+from commonhold.meter import read
+from commonhold.meter.record import Rejected, record_receipt
+from commonhold.meter.segment import SignedReceipt
+from commonhold.units import to_hash32
+
+router = APIRouter(prefix="/v1/receipts", tags=["metering"])
+
+
+@router.post("", response_model=OutcomeOut)
+async def post_receipt(
+    body: Annotated[dict[str, Any], Body(description="a signed receipt, as commonhold.meter.segment writes it")],
+    db: Write,
+    _at: AtBlock,
+    state: State,
+) -> OutcomeOut:
+    """Records a receipt, such as a lease's last one. Sending it again is safe; a stale or unsigned one is a 409."""
+    signed = SignedReceipt.from_json(body)
+    outcome = await record_receipt(db, signed, now_s=state.clock(), domain=state.deployment.domain("Meter"))
+    if isinstance(outcome, Rejected):
+        if outcome.code == "unknown":
+            raise NotFound(outcome.reason)
+        raise Refused(outcome.reason, details={"outcome": outcome.code})
+    await acknowledge(db, signed.receipt.lease, signed.receipt.gpu_ms)
+    return outcome_out(outcome)
+
+
+@router.get("", response_model=list[ReceiptOut])
+async def receipts(db: Read, _at: AtBlock, page: Paged, lease: str) -> list[ReceiptOut]:
+    """The receipts of a lease, the oldest first."""
+    found = await read.receipts(db, to_hash32(lease))
+    return [ReceiptOut.model_validate(signed.to_json()) for signed in found[page.slice]]

@@ -1,0 +1,68 @@
+"""Where the service stands, and which contracts it serves."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+
+from commonhold.api.deps import AtBlock, Read, State, fresh
+from commonhold.api.schemas import DeploymentOut, PositionOut, StatusOut
+from commonhold.mirror import read
+from commonhold.mirror.digest import digest
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/status", response_model=StatusOut)
+async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
+    """The block that all answers are true at, and the digest of the mirrored state at that block."""
+    return StatusOut(
+        service="commonhold",
+        version=version("commonhold"),
+        chain_id=state.deployment.chain_id,
+        deployment=state.deployment.fingerprint(),
+        tier=state.tier,
+        block=PositionOut.model_validate(at),
+        digest=await digest(db),
+        counts={
+            "members": len(await read.members(db)),
+            "classes": len(await read.classes(db)),
+            "assets": len(await read.assets(db)),
+            "holdings": len(await read.holdings(db)),
+            "offers": len(await read.offers(db)),
+            "leases": len(await read.leases(db)),
+            "anchors": len(await read.anchors(db)),
+        },
+    )
+
+
+@router.get("/healthz", status_code=204)
+async def healthz() -> Response:
+    """The process answers."""
+    return Response(status_code=204)
+
+
+@router.get("/readyz", status_code=204)
+async def readyz(state: State) -> Response:
+    """The node answers and the mirror has followed it: tokens can be issued. Else 503."""
+    await fresh(state)
+    return Response(status_code=204)
+
+
+@router.get("/v1/deployment", response_model=DeploymentOut)
+async def deployment(state: State) -> DeploymentOut:
+    """The contracts, as in the deployment file, and how this service counts."""
+    d = state.deployment
+    return DeploymentOut(
+        chain_id=d.chain_id,
+        members=d.members,
+        ledger=d.ledger,
+        access=d.access,
+        meter=d.meter,
+        token=d.token,
+        block=d.block,
+        block_hash=d.block_hash,
+        deployer=d.deployer,
+        fingerprint=d.fingerprint(),
+        window_seconds=state.window_seconds,
+        submitter=state.submitter,
+    )

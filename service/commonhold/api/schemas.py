@@ -1,0 +1,270 @@
+"""The wire shapes. Addresses and hashes are 0x text, ids and amounts of money decimal text (they exceed what JSON's
+readers keep exact), units decimal text with 6 decimals, times Unix seconds, GPU time integer milliseconds."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from commonhold.units import address_text, hex_text, units_text
+
+M = TypeVar("M", bound="Shape")
+
+
+def _if_bytes(value: Any) -> Any:
+    return hex_text(value) if isinstance(value, bytes) else value
+
+
+def _if_address(value: Any) -> Any:
+    return address_text(value) if isinstance(value, bytes) else value
+
+
+def _if_number(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
+def _if_units(value: Any) -> Any:
+    return units_text(value) if isinstance(value, int) else value
+
+
+AddressText = Annotated[
+    str,
+    BeforeValidator(_if_address),
+    Field(pattern="^0x[0-9a-fA-F]{40}$", examples=["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]),
+]
+Hash = Annotated[str, BeforeValidator(_if_bytes), Field(pattern="^0x[0-9a-f]{64}$")]
+Point = Annotated[str, BeforeValidator(_if_bytes), Field(pattern="^0x[0-9a-f]{128}$", description="P-256, x || y")]
+Id = Annotated[str, BeforeValidator(_if_number), Field(pattern="^(0|[1-9][0-9]{0,77})$")]
+WeiText = Annotated[
+    str, BeforeValidator(_if_number), Field(pattern="^[0-9]+$", description="payment token's smallest unit")
+]
+UnitsText = Annotated[str, BeforeValidator(_if_units), Field(pattern=r"^[0-9]+\.[0-9]{6}$", examples=["8.000000"])]
+KINDS = ("DATA", "MODEL", "COMPUTE")
+
+
+class Shape(BaseModel):
+    """Read from the stages' rows, and strict about what clients send."""
+
+    model_config = ConfigDict(from_attributes=True, extra="forbid")
+
+
+class Problem(BaseModel):
+    """Problem details, RFC 9457. The numbers of a refusal are members beside these."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class OAuthFailure(BaseModel):
+    """RFC 6749, 5.2. The numbers of a refusal are members beside these."""
+
+    model_config = ConfigDict(extra="allow")
+    error: str
+    error_description: str
+
+
+class MemberOut(Shape):
+    address: AddressText
+    nullifier: Hash
+    controller: AddressText | None = Field(description="null: nobody controls it")
+    root: AddressText = Field(description="the group it counts in")
+    since: int
+    until: int
+
+
+class GroupOut(Shape):
+    root: AddressText
+    units: UnitsText
+
+
+class ConcentrationOut(Shape):
+    groups: int
+    held_units: UnitsText = Field(description="by groups; the rest of the total is in the commons")
+    largest_units: UnitsText
+    largest_bps_floor: int
+    hhi_floor: int = Field(description="Herfindahl-Hirschman index, 0 to 10000, rounded down")
+    nakamoto: int | None = Field(description="groups that together hold more than half; null: all do not")
+
+
+class ClassOut(Shape):
+    class_id: Hash
+    name: str
+    kind: str = Field(description="DATA, MODEL or COMPUTE")
+    unit: str
+    hold_bps: int
+    use_bps: int
+    min_level: int
+    floor_units: UnitsText
+    total_units: UnitsText
+    most_units: UnitsText = Field(description="the largest holding of one group now")
+    concentration: ConcentrationOut
+    holdings: list[GroupOut] = Field(description="per group, the largest first")
+
+
+class AssetOut(Shape):
+    asset: Id
+    class_id: Hash
+    operator: AddressText
+    units: UnitsText
+    level: int = Field(description="assurance level; 3 and higher are attested")
+    policy: str = Field(description='the appraisal policy, "development" included')
+    content_hash: Hash
+    result_hash: Hash
+    meter_key: Point | None = Field(description="of the node that serves it; null: none does")
+    appraised_at: int
+    expires_at: int
+    uri: str = Field(description="gateway of the node, or where the content is described")
+
+
+class AssetDetail(AssetOut):
+    class_name: str
+    devices: list[Hash] = Field(description="commitments to its devices' identities")
+    holdings: list["HoldingOut"]
+
+
+class HoldingOut(Shape):
+    asset: Id
+    owner: AddressText = Field(description="the ledger's own address: the commons")
+    units: UnitsText
+
+
+class OfferOut(Shape):
+    credit_id: Id
+    asset: Id
+    window: int
+    tranche: int
+    price_wei: WeiText
+
+
+class CreditOut(Shape):
+    credit_id: Id
+    asset: Id
+    window: int
+    tranche: int
+    holder: AddressText
+    seconds: int
+
+
+class LeaseOut(Shape):
+    lease: Hash
+    holder: AddressText
+    credit_id: Id
+    asset: Id
+    window: int
+    tranche: int
+    price_wei: WeiText
+    seconds: int
+    starts_at: int
+    ends_at: int
+    session_key: Point
+    redeemed_block: int
+    settled_ms: int
+    paid_wei: WeiText
+
+
+class OutcomeOut(Shape):
+    """What became of one segment or receipt."""
+
+    status: str = Field(description="recorded, duplicate or rejected")
+    digest: Hash | None = Field(description="what was signed, SHA-256: its name in epochs; null: rejected")
+    code: str | None = Field(description='why it was rejected; "unknown" may be accepted when sent again')
+    reason: str | None
+
+
+class ReceiptOut(Shape):
+    lease: Hash
+    gpu_ms: int = Field(description="of the lease, cumulative")
+    head: Hash
+    node_signature: Annotated[str, Field(pattern="^0x[0-9a-f]{128}$")]
+    session_signature: Annotated[str, Field(pattern="^0x[0-9a-f]{128}$")]
+
+
+class TransferIn(Shape):
+    sender: AddressText
+    receiver: AddressText
+    asset: Id
+    units: Annotated[str, Field(pattern=r"^[0-9]{1,13}(\.[0-9]{1,6})?$", examples=["1.5"])]
+
+
+class TransferAllowed(Shape):
+    allowed: bool
+    headroom_units: UnitsText = Field(description="what the receiver's group could still add after this")
+
+
+class RedemptionIn(Shape):
+    """The message that the holder signs, as wallets show it."""
+
+    holder: AddressText
+    id: Id
+    amount: Id
+    keyX: Hash
+    keyY: Hash
+    nonce: Id
+    deadline: Id
+
+
+class RedemptionAllowed(Shape):
+    allowed: bool
+    headroom_s: int = Field(description="seconds that the group could still redeem in this class and window after this")
+    lease: Hash = Field(description="the id that the lease will have")
+
+
+class TypedData(Shape):
+    lease: Hash = Field(description="the id that the lease will have: the digest of this statement")
+    typed_data: dict[str, Any] = Field(description="for eth_signTypedData_v4")
+
+
+class PositionOut(Shape):
+    number: int
+    hash: Hash
+    timestamp: int
+    finalized: int
+
+
+class StatusOut(Shape):
+    service: str
+    version: str
+    chain_id: int
+    deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
+    tier: str = Field(description="which blocks are believed: latest, safe or finalized")
+    block: PositionOut
+    digest: Hash = Field(description="over the mirrored state: equal on every mirror at this block")
+    counts: dict[str, int]
+
+
+class DeploymentOut(Shape):
+    chain_id: int
+    members: AddressText
+    ledger: AddressText
+    access: AddressText
+    meter: AddressText
+    token: AddressText
+    block: int
+    block_hash: Hash
+    deployer: AddressText
+    fingerprint: Hash
+    window_seconds: int
+    submitter: AddressText
+
+
+class TokenOut(BaseModel):
+    access_token: str
+    issued_token_type: str
+    token_type: str
+    expires_in: int
+    scope: str
+    authorization_details: list[dict[str, Any]]
+
+
+class NonceOut(BaseModel):
+    c_nonce: str = Field(description="for one sign-in message")
+    expires_in: int
+
+
+def shaped(kind: type[M], rows: Iterable[object]) -> list[M]:
+    """Rows as `kind`."""
+    return [kind.model_validate(row) for row in rows]
