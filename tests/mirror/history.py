@@ -1,0 +1,90 @@
+"""A short history with every event that the contracts emit, one a block: the mirror's words for what they mean."""
+
+from commonhold.chain import events as e
+from commonhold.chain.stamp import BlockStamp
+from commonhold.db import Db
+from commonhold.mirror.apply import apply
+from commonhold.signing import ZERO32
+from commonhold.units import (
+    Address,
+    AssetId,
+    BlockNumber,
+    Hash32,
+    Units,
+    class_id,
+    credit_id,
+)
+
+
+def address(name: str) -> Address:
+    return Address(name.encode().ljust(20, b"."))
+
+
+def hash32(name: str) -> Hash32:
+    return Hash32(name.encode().ljust(32, b"."))
+
+
+NOBODY = Address(bytes(20))
+LEDGER = address("ledger")
+PROVIDER, AFFILIATE, DEVELOPER, STRANGER = (
+    address(role) for role in ("provider", "affiliate", "developer", "stranger")
+)
+GPUS, TEXT = class_id("compute/h100-sxm"), class_id("data/text")
+NODE, CORPUS = AssetId(2**191 + 1), AssetId(2)
+GRANTED, SOLD = credit_id(NODE, 100, 0), credit_id(NODE, 100, 1)
+LEASE = hash32("lease")
+
+HISTORY: tuple[e.ChainEvent, ...] = (
+    e.ClassCreated(GPUS, "compute/h100-sxm", 2, "GPU", 2_500, 5_000, 3, Units(8_000_000)),
+    e.ClassCreated(TEXT, "data/text", 0, "MB", 10_000, 10_000, 0, Units(1)),
+    e.EIP712DomainChanged("Members"),
+    e.Admitted(PROVIDER, hash32("provider's"), since=1_000, until=9_000),
+    e.Admitted(AFFILIATE, hash32("affiliate's"), since=1_001, until=9_000),
+    e.Admitted(DEVELOPER, hash32("developer's"), since=1_002, until=9_000),
+    e.Renewed(DEVELOPER, until=9_999),
+    e.Registered(
+        NODE, GPUS, PROVIDER, Units(8_000_000), 3, "development", hash32("evidence"), hash32("result"),
+        (hash32("gpu 1"), hash32("gpu 2")), hash32("x"), hash32("y"), 5_000, "https://node.example",
+    ),
+    e.Transfer("Ledger", PROVIDER, NOBODY, PROVIDER, NODE, 2_000_000),
+    e.Transfer("Ledger", PROVIDER, NOBODY, LEDGER, NODE, 6_000_000),
+    e.Registered(
+        CORPUS, TEXT, AFFILIATE, Units(700), 0, "nvidia", hash32("manifest"), hash32("result 2"),
+        (), ZERO32, ZERO32, 5_000, "https://corpus.example",
+    ),
+    e.Transfer("Ledger", AFFILIATE, NOBODY, AFFILIATE, CORPUS, 700),
+    e.Transfer("Ledger", PROVIDER, PROVIDER, AFFILIATE, NODE, 500_000),
+    e.Transfer("Ledger", PROVIDER, PROVIDER, PROVIDER, NODE, 1_500_000),  # to itself, all of it
+    e.Transfer("Ledger", STRANGER, STRANGER, PROVIDER, 999, 0),  # nothing, of no asset: ERC-6909 lets anyone
+    e.OperatorSet("Ledger", PROVIDER, AFFILIATE, True),
+    e.Approval("Access", DEVELOPER, STRANGER, GRANTED, 5),
+    e.AppraisalRenewed(
+        NODE, 4, "nvidia", hash32("evidence 2"), hash32("result 3"), hash32("x2"), hash32("y2"), 8_000
+    ),
+    e.Opened(GRANTED, NODE, 100, 0, 0),
+    e.Opened(SOLD, NODE, 100, 1, 10**30),
+    e.Transfer("Access", PROVIDER, NOBODY, DEVELOPER, GRANTED, 3_600),
+    e.Transfer("Access", DEVELOPER, NOBODY, DEVELOPER, SOLD, 100),
+    e.Bought(SOLD, DEVELOPER, 100, 10**32),
+    e.Transfer("Access", DEVELOPER, DEVELOPER, AFFILIATE, GRANTED, 600),
+    e.Transfer("Access", STRANGER, DEVELOPER, NOBODY, GRANTED, 3_000),
+    e.Redeemed(LEASE, DEVELOPER, GRANTED, 3_000, 60_480_000, hash32("session x"), hash32("session y")),
+    e.Attached(DEVELOPER, AFFILIATE, DEVELOPER, AFFILIATE, ZERO32),
+    e.Attached(AFFILIATE, PROVIDER, AFFILIATE, PROVIDER, hash32("what they saw")),
+    e.Released(LEASE, PROVIDER, 7 * 10**30),
+    e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 1_000, 1_000, 7 * 10**30, hash32("head 1")),
+    e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 1_500, 500, 0, hash32("head 2")),
+    e.Anchored(STRANGER, 0, hash32("root 0"), ZERO32, 1, 2**64 - 1, "https://epoch.example/\0"),
+    e.Anchored(STRANGER, 1, hash32("root 1"), hash32("anchor 0"), 2**32 - 1, 1_500, ""),
+)  # fmt: skip
+
+
+def stamp(number: int) -> BlockStamp:
+    """Block `number` of a chain without forks."""
+    return BlockStamp(BlockNumber(number), hash32(f"block {number}"), hash32(f"block {number - 1}"), 1_000 + number)
+
+
+async def play(db: Db, *, journaled: bool = False, first: int = 1) -> None:
+    """The whole history is applied, its first event in block `first`."""
+    for number, event in enumerate(HISTORY, start=first):
+        await apply(db, stamp(number), event, journaled=journaled)

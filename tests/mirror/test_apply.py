@@ -1,0 +1,156 @@
+import typing
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.chain import events as e
+from commonhold.chain.events import ChainEvent
+from commonhold.db import read, write
+from commonhold.mirror import read as mirror
+from commonhold.mirror.apply import MirrorBroken, apply
+from commonhold.mirror.digest import dump
+from commonhold.mirror.read import AssetRow, Credit, Delivered, Holding, LeaseRow, Member, Offer
+from commonhold.signing import ZERO32
+from commonhold.units import Units
+from tests.mirror.history import (
+    AFFILIATE,
+    CORPUS,
+    DEVELOPER,
+    GPUS,
+    GRANTED,
+    HISTORY,
+    LEASE,
+    LEDGER,
+    NOBODY,
+    NODE,
+    PROVIDER,
+    SOLD,
+    STRANGER,
+    TEXT,
+    hash32,
+    play,
+    stamp,
+)
+
+
+def test_history_has_every_event() -> None:
+    assert {type(event) for event in HISTORY} == set(typing.get_args(ChainEvent))
+
+
+async def test_members_and_their_groups(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await play(db)
+
+    async with read(engine) as db:
+        assert await mirror.members(db) == [
+            Member(PROVIDER, hash32("provider's"), None, PROVIDER, 1_000, 9_000),
+            Member(AFFILIATE, hash32("affiliate's"), PROVIDER, PROVIDER, 1_001, 9_000),
+            Member(DEVELOPER, hash32("developer's"), AFFILIATE, PROVIDER, 1_002, 9_999),
+        ]
+
+
+async def test_assets_and_holdings(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await play(db)
+
+    async with read(engine) as db:
+        gpus, text = await mirror.classes(db)
+        assert (gpus.class_id, gpus.total_units, text.class_id, text.total_units) == (GPUS, 8_000_000, TEXT, 700)
+        renewed_at = next(n for n, event in enumerate(HISTORY, 1) if isinstance(event, e.AppraisalRenewed))
+        assert await mirror.asset(db, NODE) == AssetRow(
+            asset=NODE,
+            class_id=GPUS,
+            operator=PROVIDER,
+            units=Units(8_000_000),
+            level=4,
+            policy="nvidia",
+            content_hash=hash32("evidence 2"),
+            result_hash=hash32("result 3"),
+            meter_key=hash32("x2") + hash32("y2"),
+            appraised_at=stamp(renewed_at).timestamp,
+            expires_at=8_000,
+            uri="https://node.example",
+        )
+        corpus = await mirror.asset(db, CORPUS)
+        assert corpus is not None
+        assert corpus.meter_key is None
+        assert await mirror.devices(db, NODE) == [hash32("gpu 1"), hash32("gpu 2")]
+        assert await mirror.holdings(db) == [
+            Holding(CORPUS, AFFILIATE, Units(700)),
+            Holding(NODE, AFFILIATE, Units(500_000)),
+            Holding(NODE, LEDGER, Units(6_000_000)),
+            Holding(NODE, PROVIDER, Units(1_500_000)),
+        ]
+
+
+async def test_credits_leases_and_deliveries(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await play(db)
+
+    async with read(engine) as db:
+        assert await mirror.offers(db) == [Offer(GRANTED, NODE, 100, 0, 0), Offer(SOLD, NODE, 100, 1, 10**30)]
+        assert await mirror.credits(db, AFFILIATE) == [Credit(GRANTED, AFFILIATE, 600)]
+        assert await mirror.credits(db, DEVELOPER) == [Credit(SOLD, DEVELOPER, 100)]
+        redeemed_at = next(n for n, event in enumerate(HISTORY, 1) if isinstance(event, e.Redeemed))
+        assert await mirror.leases(db) == [
+            LeaseRow(
+                lease=LEASE,
+                holder=DEVELOPER,
+                credit_id=GRANTED,
+                seconds=3_000,
+                starts_at=60_480_000,
+                session_key=hash32("session x") + hash32("session y"),
+                redeemed_block=redeemed_at,
+                settled_ms=1_500,
+                paid_wei=7 * 10**30,
+                asset=NODE,
+                window=100,
+                tranche=0,
+                price_wei=0,
+            )
+        ]
+        assert await mirror.delivered(db) == [Delivered(GPUS, 100, PROVIDER, 4, 1_500)]
+
+
+async def test_anyone_may_anchor_any_number_and_text(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await play(db)
+
+    async with read(engine) as db:
+        first, second = await mirror.anchors(db)
+    assert (first.gpu_ms, first.uri) == (2**64 - 1, "https://epoch.example/\ufffd")
+    assert (second.previous, second.count, second.block_number) == (hash32("anchor 0"), 2**32 - 1, len(HISTORY))
+
+
+BROKEN: dict[str, ChainEvent] = {
+    "units that nobody has": e.Transfer("Ledger", STRANGER, STRANGER, PROVIDER, NODE, 1),
+    "more units than there are": e.Transfer("Ledger", PROVIDER, PROVIDER, AFFILIATE, NODE, 1_500_001),
+    "units of no asset": e.Transfer("Ledger", PROVIDER, NOBODY, PROVIDER, 999, 1),
+    "credits of no offer": e.Transfer("Access", PROVIDER, NOBODY, DEVELOPER, 999, 1),
+    "an offer of no asset": e.Opened(1, 999, 100, 0, 0),
+    "a member who was never admitted": e.Renewed(STRANGER, 10_000),
+    "an admission twice": e.Admitted(PROVIDER, hash32("another's"), 2_000, 9_000),
+    "an identity twice": e.Admitted(STRANGER, hash32("provider's"), 2_000, 9_000),
+    "a group that is not there": e.Attached(STRANGER, PROVIDER, STRANGER, PROVIDER, ZERO32),
+    "a group under its member": e.Attached(AFFILIATE, PROVIDER, AFFILIATE, PROVIDER, ZERO32),
+    "a renewed asset that is not there": e.AppraisalRenewed(999, 4, "p", LEASE, LEASE, LEASE, LEASE, 8_000),
+    "time that was settled before": e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 1_500, 500, 0, hash32("head 2")),
+    "time past the lease": e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 3_000_001, 2_998_501, 0, hash32("head 3")),
+    "a payment for no lease": e.Released(hash32("no lease"), PROVIDER, 1),
+    "an epoch twice": e.Anchored(STRANGER, 1, hash32("other root"), hash32("anchor 0"), 1, 1, ""),
+}
+
+
+@pytest.mark.parametrize("event", BROKEN.values(), ids=BROKEN)
+async def test_event_that_does_not_fit_breaks_the_mirror(engine: AsyncEngine, event: ChainEvent) -> None:
+    async with write(engine) as db:
+        await play(db)
+    async with read(engine) as db:
+        before = await dump(db)
+
+    with pytest.raises(MirrorBroken, match=r"^block 99 \(0x"):
+        async with write(engine) as db:
+            await apply(db, stamp(99), event, journaled=True)
+
+    async with read(engine) as db:
+        assert await dump(db) == before
