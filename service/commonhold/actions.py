@@ -1,0 +1,139 @@
+"""What people do on the chain, as functions: statements are signed, quorums are put together, transactions are sent.
+The commands and the demo call these.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from eth_account import Account
+
+from commonhold import signing
+from commonhold.chain.deployment import Deployment
+from commonhold.chain.events import Opened, Redeemed, Registered
+from commonhold.chain.send import Mined, Sender
+from commonhold.errors import CommonholdError
+from commonhold.keyfile import wallet_address
+from commonhold.signing import Domain, Statement
+from commonhold.units import Address, AssetId, CreditId, Hash32, Units, hex_text
+
+E = TypeVar("E", Opened, Redeemed, Registered)
+QuorumSignatures = Sequence[tuple[Address, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One owner's part of a new asset."""
+
+    owner: Address
+    units: Units
+
+
+def sign(key: bytes, domain: Domain, statement: Statement) -> bytes:
+    """A wallet's EIP-712 signature, 65 bytes r || s || v."""
+    return bytes(Account.unsafe_sign_hash(signing.digest(domain, statement), key).signature)
+
+
+def quorum(keys: Iterable[bytes], domain: Domain, statement: Statement) -> QuorumSignatures:
+    """Signatures of several keys in the order that the contracts ask for: ascending by signer."""
+    return ordered({wallet_address(key): sign(key, domain, statement) for key in keys})
+
+
+def ordered(signatures: Mapping[Address, bytes]) -> QuorumSignatures:
+    """Signatures by signer, ascending."""
+    return sorted(signatures.items())
+
+
+async def admit(sender: Sender, admission: signing.Admission, signatures: QuorumSignatures) -> Mined:
+    """`admission.member` is a member."""
+    return await sender.transact("Members", "admit", admission, signatures)
+
+
+async def renew_membership(sender: Sender, renewal: signing.Renewal, signatures: QuorumSignatures) -> Mined:
+    """The membership lasts until `renewal.until`."""
+    return await sender.transact("Members", "renew", renewal, signatures)
+
+
+async def attach(
+    sender: Sender, attachment: signing.Attachment, member_signature: bytes, controller_signature: bytes
+) -> Mined:
+    """The member's group counts as the controller's; both roots have signed."""
+    return await sender.transact("Members", "attach", attachment, member_signature, controller_signature)
+
+
+async def find(sender: Sender, finding: signing.Finding, signatures: QuorumSignatures) -> Mined:
+    """The member's group counts as the controller's, by a quorum's finding."""
+    return await sender.transact("Members", "find", finding, signatures)
+
+
+async def register(
+    sender: Sender,
+    appraisal: signing.Appraisal,
+    signatures: QuorumSignatures,
+    split: Sequence[Share],
+    uri: str,
+) -> tuple[AssetId, Mined]:
+    """The appraised asset stands in the ledger; what its owners may not hold is in the commons."""
+    shares = [(share.owner, share.units) for share in split]
+    mined = await sender.transact("Ledger", "register", appraisal, signatures, shares, uri)
+    return AssetId(_only(mined, Registered).asset), mined
+
+
+async def transfer(sender: Sender, receiver: Address, asset: AssetId, units: Units, *, check: bool = True) -> Mined:
+    """`units` of `asset` are the receiver's. `check=False` sends even what a simulation would refuse."""
+    return await sender.transact("Ledger", "transfer", receiver, asset, units, check=check)
+
+
+async def open_tranche(sender: Sender, asset: AssetId, window: int, tranche: int, price_wei: int) -> CreditId:
+    """Credits of the asset in that window can be granted (price 0) or bought."""
+    mined = await sender.transact("Access", "open", asset, window, tranche, price_wei)
+    return CreditId(_only(mined, Opened).id)
+
+
+async def grant(sender: Sender, credit: CreditId, receiver: Address, seconds: int) -> Mined:
+    """The receiver holds `seconds` more credits."""
+    return await sender.transact("Access", "grant", credit, receiver, seconds)
+
+
+async def buy(sender: Sender, deployment: Deployment, credit: CreditId, seconds: int, max_price_wei: int) -> Mined:
+    """The sender holds `seconds` more credits; the payment is in escrow."""
+    await sender.transact("Coin", "approve", deployment.access, seconds * max_price_wei)
+    return await sender.transact("Access", "buy", credit, seconds, max_price_wei)
+
+
+def redemption(
+    holder: Address, credit: CreditId, seconds: int, session_point: bytes, *, deadline: int, nonce: int | None = None
+) -> signing.Redemption:
+    """The statement that turns credits into a lease of the session key (x || y)."""
+    return signing.Redemption(
+        holder=holder,
+        id=credit,
+        amount=seconds,
+        key_x=Hash32(session_point[:32]),
+        key_y=Hash32(session_point[32:]),
+        nonce=secrets.randbits(128) if nonce is None else nonce,
+        deadline=deadline,
+    )
+
+
+async def redeem(
+    sender: Sender, statement: signing.Redemption, signature: bytes, *, check: bool = True
+) -> tuple[Hash32, Mined]:
+    """The holder's credits are a lease; the sender pays the gas."""
+    mined = await sender.transact("Access", "redeemFor", statement, signature, check=check)
+    return Hash32(_only(mined, Redeemed).lease), mined
+
+
+def _only(mined: Mined, kind: type[E]) -> E:
+    found = [event for event in mined.events if isinstance(event, kind)]
+    if len(found) != 1:
+        hash_text = hex_text(mined.transaction_hash)
+        raise UnexpectedEvents(f"transaction {hash_text}: {len(found)} {kind.__name__} events, expected 1")
+    return found[0]
+
+
+class UnexpectedEvents(CommonholdError):
+    """A mined transaction did not tell what it was sent for."""
+
+    code = "unexpected_events"
