@@ -200,7 +200,7 @@ class Deployed:
         operator: str,
         *,
         split: Mapping[str, int] | None = None,
-        uri: str | None = None,
+        uri: str = "http://127.0.0.1:9/",
     ) -> AssetId:
         """The appraised asset is registered; `split` has the units of each owner, all the operator's unless given."""
         shares = [(address_of(owner), units) for owner, units in (split or {operator: appraisal.units}).items()]
