@@ -4,6 +4,8 @@ In: a method and its parameters; out: the JSON result. No error of the HTTP libr
 """
 
 import itertools
+import ssl
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,7 +56,7 @@ class JsonRpc:
         self._ids = itertools.count(1)
         # A proxy of the environment is for the world outside, not for a node on this machine.
         outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")
-        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=outside)
+        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=outside, verify=_tls())
         self._url = url
 
     async def request(self, method: str, *params: object) -> Any:
@@ -97,6 +99,12 @@ class JsonRpc:
             rpc_message=text,
             data=_revert_data(error.get("data")),
         )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all connections: reading the certificates takes 0.1 s."""
+    return httpx.create_ssl_context()
 
 
 def _revert_data(data: object) -> bytes | None:

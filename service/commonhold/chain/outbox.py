@@ -55,7 +55,6 @@ class Outbox:
         """
         async with self._turn:
             most, tip = await self._rpc.fees()
-            await self._afford(gas * most)
             if nonce is None:
                 # A node behind a load balancer may not count what another one took a moment ago.
                 nonce = max([await self._rpc.nonce(self.address), *(waiting + 1 for waiting in self._waiting)])
@@ -73,25 +72,21 @@ class Outbox:
                 }
             )
             raw = bytes(signed.raw_transaction)
-            await self._hand_over(raw)
+            await self._hand_over(raw, gas * most)
             self._waiting.add(nonce)
         try:
             return await self._find(keccak256(raw))
         finally:
             self._waiting.discard(nonce)
 
-    async def _afford(self, most_wei: int) -> None:
-        has = await self._rpc.balance(self.address, await self._rpc.head("latest"))
-        if has < most_wei:
-            raise NoFunds(
-                f"account {address_text(self.address)} has {has} wei for gas, the transaction needs up to {most_wei}",
-                details={"address": address_text(self.address), "has_wei": has, "needs_wei": most_wei},
-            )
-
-    async def _hand_over(self, raw: bytes) -> None:
+    async def _hand_over(self, raw: bytes, most_wei: int) -> None:
         """The node has the transaction. When its answer is lost, the same bytes are sent once more: they count once."""
         try:
             await self._rpc.send(raw)
+        except RpcRefused as error:
+            if "insufficient funds" in error.rpc_message.lower():
+                raise await self._no_funds(most_wei) from error
+            raise
         except RpcUnavailable:
             try:
                 await self._rpc.send(raw)
@@ -99,6 +94,13 @@ class Outbox:
                 known = any(words in error.rpc_message.lower() for words in _KNOWN)
                 if not known and await self._rpc.receipt(keccak256(raw)) is None:
                     raise
+
+    async def _no_funds(self, most_wei: int) -> NoFunds:
+        has = await self._rpc.balance(self.address, await self._rpc.head("latest"))
+        return NoFunds(
+            f"account {address_text(self.address)} has {has} wei for gas, the transaction needs up to {most_wei}",
+            details={"address": address_text(self.address), "has_wei": has, "needs_wei": most_wei},
+        )
 
     async def _find(self, transaction_hash: Hash32) -> tuple[Receipt, BlockStamp]:
         """The receipt and its block, as soon as both are there. A node that does not answer in between changes nothing:

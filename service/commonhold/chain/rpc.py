@@ -89,10 +89,8 @@ class Rpc:
             return None
         stamp = to_stamp(found)
         if which not in (stamp.number, stamp.hash):
-            asked = which if isinstance(which, int) else hex_text(which)
-            raise RpcInconsistent(
-                f"node {self.host}: asked for block {asked}, got {stamp.number} {hex_text(stamp.hash)}"
-            )
+            asked, got = which if isinstance(which, int) else hex_text(which), f"{stamp.number} {hex_text(stamp.hash)}"
+            raise RpcInconsistent(f"node {self.host}: expected block {asked}, got {got}")
         return stamp
 
     async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
@@ -106,10 +104,9 @@ class Rpc:
         for log in found:
             if not from_number <= log.block_number <= to_number:
                 raise self._odd(log, f"expected a block from {from_number} to {to_number}")
-            if hashes.setdefault(log.block_number, log.block_hash) != log.block_hash:
-                raise self._odd(
-                    log, f"block {log.block_number} was {hex_text(hashes[log.block_number])} in another log"
-                )
+            known = hashes.setdefault(log.block_number, log.block_hash)
+            if known != log.block_hash:
+                raise self._odd(log, f"another log of that number is of {hex_text(known)}")
         # A node that is behind may answer [] for blocks that it does not have.
         head = await self.head("latest")
         if head.number < to_number:

@@ -1,0 +1,67 @@
+"""A real HTTP server on loopback in front of a real node, which does not always pass on what the node says."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import orjson
+
+Forward = Callable[[], Awaitable[Any]]
+# Gets a JSON-RPC request and the way to the node's own answer. Returns the answer: JSON, or a status and a body.
+Twist = Callable[[dict[str, Any], Forward], Awaitable[Any]]
+
+
+@contextlib.asynccontextmanager
+async def lying(node_url: str, twist: Twist) -> AsyncIterator[str]:
+    """The URL of a node that answers as `twist` says, while the block runs."""
+    open_connections: set[asyncio.Task[None]] = set()
+
+    async with httpx.AsyncClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+            )
+            request = orjson.loads(await reader.readexactly(length))
+
+            async def forward() -> Any:
+                return (await client.post(node_url, json=request)).json()
+
+            said = await twist(request, forward)
+            status, body = said if isinstance(said, tuple) else (200, orjson.dumps(said))
+            writer.write(
+                b"HTTP/1.1 %d -\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
+            )
+            await writer.drain()
+            writer.close()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(answer(reader, writer))
+            open_connections.add(task)
+            task.add_done_callback(lambda _: writer.close())
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for task in open_connections:
+                task.cancel()
+            await asyncio.gather(*open_connections, return_exceptions=True)
+            await server.wait_closed()
+
+
+def changed(method: str, change: Callable[[Any], Any]) -> Twist:
+    """A node that answers truly, but for the result of one method."""
+
+    async def twist(request: dict[str, Any], forward: Forward) -> Any:
+        answer = await forward()
+        if request["method"] == method:
+            answer["result"] = change(answer["result"])
+        return answer
+
+    return twist
