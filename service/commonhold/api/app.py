@@ -9,11 +9,14 @@ from fastapi.routing import APIRoute
 
 from commonhold.api import problems
 from commonhold.api.deps import AppState
+from commonhold.api.pages import routes
 from commonhold.api.routers import (
     assets,
     classes,
     credits,
+    epochs,
     holdings,
+    hours,
     leases,
     members,
     oauth,
@@ -26,7 +29,7 @@ from commonhold.api.schemas import OAuthFailure, Problem
 
 __all__ = ["AppState", "create_app"]
 
-ROUTERS = (status, members, classes, assets, holdings, credits, leases, token, oauth, segments, receipts)
+ROUTERS = (status, members, classes, assets, holdings, credits, leases, token, oauth, segments, receipts, hours, epochs)
 
 _TAGS = [
     {"name": "service", "description": "Where the service stands."},
@@ -57,6 +60,7 @@ def create_app(state: AppState) -> FastAPI:
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)
+    app.include_router(routes.router)
     _describe_refusals(app)
     return app
 

@@ -48,6 +48,7 @@ class AppState:
     tier: Tier = "latest"
     max_behind: int = 20  # blocks that the mirror may be behind the node before no token is issued
     relay_wait_s: float = 10.0  # how long a token request waits for its lease
+    faults: Callable[[], dict[str, str]] = dict  # which loops stopped or wait, and why; empty: all run
 
     @property
     def terms(self) -> Terms:

@@ -175,7 +175,79 @@ class OutcomeOut(Shape):
     reason: str | None
 
 
+class EpochOut(Shape):
+    submitter: AddressText
+    number: int
+    state: str = Field(description="frozen, sending, sent, anchored (the mirror shows it) or final")
+    root: Hash
+    count: int = Field(description="segments and receipts under the root")
+    gpu_ms: int = Field(description="what it adds to the totals of its leases")
+    closed_at: int
+    uri: str | None = Field(description="of its data; null: nothing was sent yet")
+    transaction_hash: Hash | None
+
+
+class LeafOut(Shape):
+    kind: str = Field(description="segment or receipt")
+    lease: Hash
+    digest: Hash
+    gpu_ms: int
+
+
+class ProofOut(Shape):
+    """For OpenZeppelin's MerkleProof and its npm package: format standard-v1, leaves of uint8, bytes32, bytes32,
+    uint64."""
+
+    submitter: AddressText
+    epoch: int
+    root: Hash
+    leaf: LeafOut
+    leaf_hash: Hash
+    proof: list[Hash] = Field(description="siblings from the bottom up")
+
+
+class AnchorOut(Shape):
+    submitter: AddressText
+    epoch: int
+    root: Hash
+    previous: Hash
+    count: int
+    gpu_ms: int
+    uri: str
+    block_number: int
+
+
+class HoursOut(Shape):
+    class_id: Hash
+    class_name: str
+    window: int
+    level: int = Field(description="assurance level of the appraisals; 3 and higher are attested")
+    policy: str = Field(description='of the appraisals, "development" included')
+    gpu_ms: int
+    segments: int
+
+
+class LeaseTotalOut(Shape):
+    lease: Hash
+    asset: Id
+    window: int
+    seconds: int
+    metered_ms: int
+    receipted_ms: int
+    settled_ms: int
+
+
+class DeliveredOut(Shape):
+    class_id: Hash
+    window: int
+    root: AddressText
+    level: int
+    gpu_ms: int
+
+
 class ReceiptOut(Shape):
+    digest: Hash = Field(description="what both keys signed, SHA-256")
+    epoch: int | None = Field(description="of this service that it is in; null: in none yet")
     lease: Hash
     gpu_ms: int = Field(description="of the lease, cumulative")
     head: Hash
@@ -234,6 +306,7 @@ class StatusOut(Shape):
     block: PositionOut
     digest: Hash = Field(description="over the mirrored state: equal on every mirror at this block")
     counts: dict[str, int]
+    faults: dict[str, str] = Field(description="loops of the service that stopped or wait, and why; empty: none")
 
 
 class DeploymentOut(Shape):

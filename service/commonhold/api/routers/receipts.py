@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 
 from commonhold.access.issue import acknowledge
+from commonhold.anchor.read import epoch_numbers
 from commonhold.api.deps import AtBlock, Paged, Read, State, Write
 from commonhold.api.routers.segments import outcome_out
 from commonhold.api.schemas import OutcomeOut, ReceiptOut
@@ -36,7 +37,9 @@ async def post_receipt(
 
 
 @router.get("", response_model=list[ReceiptOut])
-async def receipts(db: Read, _at: AtBlock, page: Paged, lease: str) -> list[ReceiptOut]:
+async def receipts(db: Read, _at: AtBlock, page: Paged, state: State, lease: str) -> list[ReceiptOut]:
     """The receipts of a lease, the oldest first."""
-    found = await read.receipts(db, to_hash32(lease))
-    return [ReceiptOut.model_validate(signed.to_json()) for signed in found[page.slice]]
+    domain = state.deployment.domain("Meter")
+    found = {signed.digest(domain): signed for signed in (await read.receipts(db, to_hash32(lease)))[page.slice]}
+    epochs = await epoch_numbers(db, found)
+    return [ReceiptOut(digest=digest, epoch=epochs.get(digest), **signed.to_json()) for digest, signed in found.items()]

@@ -32,6 +32,7 @@ from commonhold.api.deps import AppState, State, fresh, limited_body
 from commonhold.api.schemas import TokenOut
 from commonhold.chain.send import TransactionTimeout
 from commonhold.db import Db, write
+from commonhold.db import read as begin_read
 from commonhold.errors import BadInput, CommonholdError, Unavailable
 from commonhold.limits import check
 from commonhold.limits.rules import Denied
@@ -201,20 +202,22 @@ async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: On
     head = await fresh(state)
     if not await wallet.signed(state.rpc, redemption.holder, lease, signature, at=head):
         raise InvalidGrant("redemption is not signed by its holder")
-    # (6) limits, and the claim to be the one who sends it
+    # (6) limits, all of them at one block
+    async with begin_read(state.engine) as snapshot:
+        chain_s = max(now_s, (await read.position(snapshot)).timestamp)
+        decision = await check.redemption(snapshot, redemption, now_s=chain_s, window_seconds=state.window_seconds)
     async with write(state.engine) as db:
         stored = await _begin(db, proof, once, now_s)
         if stored is not None:
             return stored
+        # After the decision, never before it: a lease that was mirrored in between has used up its credits.
         if await read.lease(db, lease) is not None:
             await relay.release(db, lease)
             return await _grant(db, state, ask, lease, proof, once, now_s)
-        if state.sender is None:
-            raise Unavailable("this service relays no redemptions: redeem on the chain, then sign in")
-        chain_s = max(now_s, (await read.position(db)).timestamp)
-        decision = await check.redemption(db, redemption, now_s=chain_s, window_seconds=state.window_seconds)
         if isinstance(decision, Denied):
             raise relay.refused(decision)
+        if state.sender is None:
+            raise Unavailable("this service relays no redemptions: redeem on the chain, then sign in")
         mine = await relay.claim(db, lease, now_s)
     # From here on every outcome is committed step by step; relay.py says what happens if we die in between.
     try:
