@@ -67,7 +67,7 @@ def hex_text(data: bytes) -> str:
 
 def to_units(text: str) -> Units:
     """Units from decimal text with at most 6 decimals, not negative. Raises BadInput."""
-    match = re.fullmatch(r"(\d{1,13})(?:\.(\d{1,6}))?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,13})(?:\.([0-9]{1,6}))?", text.strip())
     if not match:
         raise BadInput(f"units {text[:40]!r}: expected a number with at most 6 decimals, such as 1.5")
     whole, decimals = match.groups(default="")
