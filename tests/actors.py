@@ -92,11 +92,8 @@ async def deploy_on(anvil: Anvil) -> Deployment:
     """The contracts stand on the chain, and the funded roles can pay for gas."""
     for role in FUNDED:
         await anvil.fund(address_text(address_of(role)), 10**20)
-    rpc = Rpc(anvil.url)
-    try:
+    async with Rpc(anvil.url) as rpc:
         return await deploy(rpc, key_of("deployer"), genesis())
-    finally:
-        await rpc.close()
 
 
 @dataclass

@@ -140,9 +140,8 @@ async def anvil(_shared_anvil: Anvil) -> AsyncIterator[Anvil]:
 @pytest_asyncio.fixture
 async def deployed(_shared_deployment: Deployment, anvil: Anvil) -> AsyncIterator[Deployed]:
     """A new deployment with nobody in it yet."""
-    rpc = Rpc(anvil.url)
-    yield Deployed(anvil, rpc, _shared_deployment)
-    await rpc.close()
+    async with Rpc(anvil.url) as rpc:
+        yield Deployed(anvil, rpc, _shared_deployment)
 
 
 async def _migrate(url: str) -> None:

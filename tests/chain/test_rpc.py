@@ -24,12 +24,8 @@ async def asked(
     deployed: Deployed, twist: Twist, ask: Callable[[Rpc], Awaitable[Any]], *, timeout_s: float = 10
 ) -> Any:
     """What `ask` gets from a node that lies as `twist` says."""
-    async with lying(deployed.anvil.url, twist) as url:
-        rpc = Rpc(url, timeout_s=timeout_s)
-        try:
-            return await ask(rpc)
-        finally:
-            await rpc.close()
+    async with lying(deployed.anvil.url, twist) as url, Rpc(url, timeout_s=timeout_s) as rpc:
+        return await ask(rpc)
 
 
 # --- what a true node says ---
@@ -284,12 +280,10 @@ async def test_a_node_that_hangs_is_unavailable_after_the_timeout(deployed: Depl
 
 
 async def test_a_node_that_is_not_there_is_unavailable_and_named_without_its_path() -> None:
-    rpc = Rpc("http://127.0.0.1:1/v2/secret-key")
+    async with Rpc("http://127.0.0.1:1/v2/secret-key") as rpc:
+        with pytest.raises(RpcUnavailable, match=r"node 127\.0\.0\.1:1, eth_chainId") as failed:
+            await rpc.chain_id()
 
-    with pytest.raises(RpcUnavailable, match=r"node 127\.0\.0\.1:1, eth_chainId") as failed:
-        await rpc.chain_id()
-
-    await rpc.close()
     assert "secret" not in str(failed.value)
 
 

@@ -171,27 +171,21 @@ class LostOnce:
 @pytest.mark.parametrize("taken", [True, False])
 async def test_a_lost_answer_to_a_transaction_sends_it_once(deployed: Deployed, taken: bool) -> None:
     before = await deployed.rpc.nonce(address_of("stranger"))
-    async with lying(deployed.anvil.url, LostOnce(taken=taken)) as url:
-        rpc = Rpc(url)
-
+    async with lying(deployed.anvil.url, LostOnce(taken=taken)) as url, Rpc(url) as rpc:
         mined = await Sender(rpc, key_of("stranger"), deployed.deployment).transact(
             "Ledger", "setOperator", address_of("owner"), True
         )
-        await rpc.close()
 
     assert len(mined.events) == 1
     assert await deployed.rpc.nonce(address_of("stranger")) == before + 1
 
 
 async def test_a_node_that_takes_nothing_is_unavailable(deployed: Deployed) -> None:
-    async with lying(deployed.anvil.url, LostOnce(taken=False, times=9)) as url:
-        rpc = Rpc(url)
-
+    async with lying(deployed.anvil.url, LostOnce(taken=False, times=9)) as url, Rpc(url) as rpc:
         with pytest.raises(RpcUnavailable, match="eth_sendRawTransaction: expected HTTP 200, got 502"):
             await Sender(rpc, key_of("stranger"), deployed.deployment).transact(
                 "Ledger", "setOperator", address_of("owner"), True
             )
-        await rpc.close()
 
 
 async def test_a_node_that_falls_silent_while_a_transaction_waits_changes_nothing(deployed: Deployed) -> None:
@@ -204,13 +198,10 @@ async def test_a_node_that_falls_silent_while_a_transaction_waits_changes_nothin
             return 503, b""
         return await forward()
 
-    async with lying(deployed.anvil.url, twist) as url:
-        rpc = Rpc(url)
-
+    async with lying(deployed.anvil.url, twist) as url, Rpc(url) as rpc:
         mined = await Sender(rpc, key_of("stranger"), deployed.deployment).transact(
             "Ledger", "setOperator", address_of("owner"), True
         )
-        await rpc.close()
 
     assert (len(mined.events), silent) == (1, 0)
 
@@ -219,12 +210,9 @@ async def test_nothing_is_sent_to_another_chain(deployed: Deployed) -> None:
     async def twist(request: dict[str, Any], forward: Forward) -> Any:
         return await forward() | ({"result": "0x1"} if request["method"] == "eth_chainId" else {})
 
-    async with lying(deployed.anvil.url, twist) as url:
-        rpc = Rpc(url)
-
+    async with lying(deployed.anvil.url, twist) as url, Rpc(url) as rpc:
         with pytest.raises(WrongChain, match="on chain 1, the deployment on chain 31337"):
             await Sender(rpc, key_of("stranger"), deployed.deployment).transact("Ledger", "setOperator", ZERO, True)
-        await rpc.close()
 
 
 async def test_arguments_that_do_not_fit_are_refused_before_the_node_is_asked(deployed: Deployed) -> None:

@@ -5,7 +5,7 @@ file only.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Self
 
 from commonhold.chain.answers import (
     Receipt,
@@ -38,11 +38,17 @@ class BlockGone(RpcInconsistent):
 
 
 class Rpc:
-    """One node."""
+    """One node. Closed by `close`, or used as an async context manager."""
 
     def __init__(self, url: str, *, timeout_s: float = 10) -> None:
         self._node = JsonRpc(url, timeout_s=timeout_s)
         self._takes_hashes = True  # until the node refuses one
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     @property
     def host(self) -> str:
