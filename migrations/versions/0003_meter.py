@@ -79,8 +79,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
         sa.CheckConstraint("gpu_ms >= 0", name="gpu_ms"),
     )
+    op.create_table(
+        "settlement",
+        sa.Column("lease", sa.LargeBinary(32), nullable=False),
+        sa.Column("gpu_ms", sa.BigInteger, nullable=False, comment="total of the lease"),
+        sa.Column("block_number", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("lease"),
+    )
 
 
 def downgrade() -> None:
-    for table in ("receipt", "node", "gap", "equivocation", "segment"):
+    for table in ("settlement", "receipt", "node", "gap", "equivocation", "segment"):
         op.drop_table(table)

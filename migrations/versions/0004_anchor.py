@@ -35,11 +35,13 @@ def upgrade() -> None:
     op.create_table(
         "leaf",
         sa.Column("digest", sa.LargeBinary(32), nullable=False, comment="of a segment or receipt"),
+        sa.Column("kind", sa.Integer, nullable=False),
         sa.Column("submitter", sa.LargeBinary(20), nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("lease", sa.LargeBinary(32), nullable=False),
         sa.Column("gpu_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("digest"),
+        sa.CheckConstraint("kind IN (1, 2)", name="kind"),
         sa.ForeignKeyConstraint(["submitter", "number"], ["epoch.submitter", "epoch.number"]),
     )
     op.create_index("ix_leaf_submitter_number", "leaf", ["submitter", "number"])

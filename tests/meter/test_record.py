@@ -228,6 +228,15 @@ async def test_late_segment_must_fit_what_came_after(engine: AsyncEngine) -> Non
     assert isinstance((await sent(engine, late))[0], Recorded)
 
 
+async def test_late_segment_that_hides_gpu_time_before_the_next_is_refused(engine: AsyncEngine) -> None:
+    node = Node()
+    first, late, last = node.work(), node.work(busy_ms=1_000), node.work(busy_ms=1_000)
+    await sent(engine, first, last)
+    forged = Node(sequence=1, now_ms=NOW_MS + 3_000, heads={LEASE: late.segment.previous}, totals={LEASE: 4_800})
+
+    await rejected(engine, forged.work(busy_ms=0), "misfit", "wall-clock")
+
+
 async def test_segment_between_two_linked_ones_is_refused(engine: AsyncEngine) -> None:
     node = Node()
     first = node.work()

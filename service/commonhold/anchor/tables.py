@@ -27,6 +27,7 @@ leaf = sa.Table(
     "leaf",
     metadata,
     sa.Column("digest", sa.LargeBinary(32), primary_key=True, comment="of a segment or receipt"),
+    sa.Column("kind", sa.Integer, sa.CheckConstraint("kind IN (1, 2)", name="kind"), nullable=False),
     sa.Column("submitter", sa.LargeBinary(20), nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("lease", sa.LargeBinary(32), nullable=False),

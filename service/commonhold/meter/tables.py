@@ -1,4 +1,5 @@
-"""What nodes and developers signed about the time that was used. Only record.py writes here, and nothing is rewritten.
+"""What nodes and developers signed about the time that was used. record.py and gaps.py write here, and rewrite nothing
+that was signed; settle.py has a table of its own.
 
 There are no foreign keys to the mirror: a reorg takes rows away for a moment, and what was signed stays signed.
 """
@@ -78,4 +79,13 @@ receipt = sa.Table(
     sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True, comment="what was signed, SHA-256"),
     sa.Column("received_at", sa.BigInteger, nullable=False, comment="Unix seconds"),
     sa.CheckConstraint("gpu_ms >= 0", name="gpu_ms"),
+)
+
+# What we sent to be settled: until the mirror is at that block, it cannot show it.
+settlement = sa.Table(
+    "settlement",
+    metadata,
+    sa.Column("lease", sa.LargeBinary(32), primary_key=True),
+    sa.Column("gpu_ms", sa.BigInteger, nullable=False, comment="total of the lease"),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
 )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from commonhold.db import ReadDb
 from commonhold.meter.read import signed_receipt
 from commonhold.meter.segment import SignedReceipt
-from commonhold.meter.tables import receipt, segment
+from commonhold.meter.tables import receipt, segment, settlement
 from commonhold.mirror import tables as t
 from commonhold.units import AssetId, GpuMs, Hash32, Seconds, Window
 
@@ -71,16 +71,22 @@ async def metered(db: ReadDb) -> list[Metered]:
 
 
 async def pending_settlements(db: ReadDb, most: int) -> list[SignedReceipt]:
-    """The highest receipt of every lease that the chain has counted less of, the longest waiting first; at most `most`.
+    """The highest receipt of every lease that the chain has counted less of, the longest waiting first, at most `most`.
 
-    A receipt of more than its lease's seconds is not among them: the chain refuses it, and a batch with it.
+    Not among them: one of more than its lease's seconds, which the chain refuses, and a batch with it; one that was
+    sent in a block that the mirror is not at yet.
     """
-    c = receipt.c
+    c, sent = receipt.c, settlement.c
     rank = sa.func.row_number().over(partition_by=c.lease, order_by=c.gpu_ms.desc())
     joined = receipt.join(t.lease, t.lease.c.lease == c.lease)
     fits = (c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000)
     ranked = sa.select(receipt, rank.label("rank")).select_from(joined).where(*fits).subquery()
-    newest = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.received_at, ranked.c.lease).limit(most)
+    seen = sa.select(t.cursor.c.number).scalar_subquery()
+    under_way = sa.exists().where(
+        sent.lease == ranked.c.lease, sent.gpu_ms >= ranked.c.gpu_ms, sent.block_number > seen
+    )
+    newest = sa.select(ranked).where(ranked.c.rank == 1, ~under_way)
+    newest = newest.order_by(ranked.c.received_at, ranked.c.lease).limit(most)
     return [signed_receipt(row) for row in await db.execute(newest)]
 
 

@@ -1,0 +1,72 @@
+"""Receipts to the chain: what both sides signed becomes a payment. Whoever sends it, and how often, changes nothing."""
+
+import logging
+from collections.abc import Sequence
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.chain.send import ContractRefused, Mined, Sender
+from commonhold.db import read, write
+from commonhold.meter.segment import Signature, SignedReceipt
+from commonhold.meter.tables import settlement
+from commonhold.meter.totals import pending_settlements
+from commonhold.signing import Receipt
+from commonhold.units import Hash32, hex_text
+
+log = logging.getLogger(__name__)
+
+MOST = 50  # receipts in one transaction
+
+ContractReceipt = tuple[Receipt, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
+
+
+async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined | None:
+    """The receipts that the chain has not counted are settled; None: there was nothing to settle.
+
+    What was sent is not sent again before the mirror is at its block; if we die before that is written, it is, and the
+    contract skips what it has. A receipt that the chain refuses is left out, so that it holds up no other, and tried
+    again next time.
+    """
+    async with read(engine) as db:
+        pending = await pending_settlements(db, most)
+    while pending:
+        try:
+            mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
+        except ContractRefused as refused:
+            at = _refused_at(refused, pending)
+            if at is None:
+                raise
+            log.warning("receipt of lease %s is left out: %s", hex_text(pending[at].receipt.lease), refused)
+            del pending[at]
+        else:
+            await _sent(engine, pending, mined.block.number)
+            return mined
+    return None
+
+
+def contract_receipt(signed: SignedReceipt) -> ContractReceipt:
+    """The receipt as `Meter.settle` takes it."""
+    return (signed.receipt, *_halves(signed.node_signature), *_halves(signed.session_signature))
+
+
+async def _sent(engine: AsyncEngine, receipts: Sequence[SignedReceipt], block_number: int) -> None:
+    async with write(engine) as db:
+        insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+        for signed in receipts:
+            values = {"gpu_ms": signed.receipt.gpu_ms, "block_number": block_number}
+            row = insert(settlement).values(lease=signed.receipt.lease, **values)
+            await db.execute(row.on_conflict_do_update(index_elements=["lease"], set_=values))
+
+
+def _halves(signature: Signature) -> tuple[Hash32, Hash32]:
+    return Hash32(signature[:32]), Hash32(signature[32:])
+
+
+def _refused_at(refused: ContractRefused, pending: Sequence[SignedReceipt]) -> int | None:
+    """Which of `pending` the contract means: its errors name the index or the lease. None: neither."""
+    index, lease = refused.details.get("index"), refused.details.get("lease")
+    for at, signed in enumerate(pending):
+        if str(index) == str(at) or lease == hex_text(signed.receipt.lease):
+            return at
+    return None
