@@ -19,7 +19,6 @@ from eth_abi.decoding import AddressDecoder, StringDecoder
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.registry import BaseEquals
 from eth_abi.registry import registry as default_registry
-from eth_utils.abi import collapse_if_tuple
 
 from commonhold.chain.deployment import ContractName
 from commonhold.errors import CommonholdError
@@ -124,6 +123,7 @@ def decode_values(what: str, parameters: Sequence[Parameter], data: bytes) -> tu
     return tuple(_ours(p, value) for p, value in zip(parameters, values, strict=True))
 
 
+@cache  # as many as the ABIs have names; every event asks for its own
 def snake(name: str) -> str:
     """classId -> class_id."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
@@ -165,16 +165,16 @@ _codec = _make_codec()
 
 
 def _parameters(items: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(
-            name=item["name"],
-            kind=collapse_if_tuple(dict(item)),
-            indexed=item.get("indexed", False),
-            components=_parameters(item.get("components", ())),
-            struct=item.get("internalType", "").split(" ")[-1].split(".")[-1] if "components" in item else "",
-        )
-        for item in items
-    )
+    return tuple(_parameter(item) for item in items)
+
+
+def _parameter(item: Mapping[str, Any]) -> Parameter:
+    components = _parameters(item.get("components", ()))
+    kind, struct = item["type"], ""
+    if components:  # "tuple[]" of "struct IMembers.Signature[]"
+        kind = f"({','.join(component.kind for component in components)}){kind.removeprefix('tuple')}"
+        struct = re.split(r"[ .\[]", item["internalType"].split(".")[-1].removeprefix("struct "))[0]
+    return Parameter(item["name"], kind, item.get("indexed", False), components, struct)
 
 
 def _function(name: ContractName, function: str) -> Entry:
