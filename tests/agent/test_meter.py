@@ -11,10 +11,10 @@ from commonhold.agent.clock import NodeClock, next_boot_ms
 from commonhold.agent.meter import NodeMeter
 from commonhold.agent.spool import Spool, SpoolBroken, SpoolInUse, open_spool
 from commonhold.meter.segment import SignedSegment
-from commonhold.signing import ZERO32, Domain, p256_point, preimage, verify_es256
-from commonhold.units import Address, AssetId, Hash32
+from commonhold.signing import ZERO32, p256_point, preimage, verify_es256
+from commonhold.units import AssetId, Hash32
+from tests.gateway.peers import METER
 
-DOMAIN = Domain("Meter", 31_337, Address(b"\x02" * 20))
 KEY = ec.generate_private_key(ec.SECP256R1())
 POINT = p256_point(KEY.public_key())
 ONE, TWO = Hash32(b"\x01" * 32), Hash32(b"\x02" * 32)
@@ -35,7 +35,7 @@ class Machine:
         self._started_ms = self.wall_ms
         clock = NodeClock(next_boot_ms(self.wall_ms, self.spool.last_ms), lambda: self.wall_ms * 1_000_000)
         self.meter = NodeMeter(
-            domain=DOMAIN,
+            domain=METER,
             key=KEY,
             asset=AssetId(7),
             gpus=self.gpus,
@@ -75,7 +75,7 @@ def check(segments: list[SignedSegment]) -> None:
     last_ms = 0
     for signed in segments:
         s = signed.segment
-        assert signed.verify(DOMAIN, POINT) is None
+        assert signed.verify(METER, POINT) is None
         assert s.previous == heads.get(s.lease, ZERO32)
         assert s.sequence == sequences.get(s.boot, 0)
         assert s.started_at_ms >= last_ms
@@ -92,7 +92,7 @@ def test_receipt_is_for_all_time_used_and_its_head_is_the_last_segments(machine:
     signed = machine.meter.receipt(ONE)
 
     assert (signed.receipt.gpu_ms, signed.receipt.head) == (100, machine.segments[-1].segment.head)
-    assert verify_es256(POINT, preimage(DOMAIN, signed.receipt), signed.node_signature)
+    assert verify_es256(POINT, preimage(METER, signed.receipt), signed.node_signature)
     check(machine.segments)
 
 

@@ -6,7 +6,7 @@ verified offline, and what was used is the meter's to say.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -122,11 +122,11 @@ class Gateway:
         self._check_budget(claims)
         async with self._allotment.held(claims.lease):
             self._check_budget(claims)  # again: others of this lease may have used it up during the wait
-            self._meter.begin(claims.lease, claims.limit_gpu_ms)
+            use = _Use(self._meter, claims)
             try:
-                await self._proxy(scope, body, send, claims)
+                await self._proxy(scope, body, send, claims, use)
             finally:
-                self._meter.end(claims.lease)
+                use.end()
 
     def _check_budget(self, claims: AccessClaims) -> None:
         used_ms = self._meter.used_ms(claims.lease)
@@ -136,7 +136,7 @@ class Gateway:
                 details={"used_gpu_ms": used_ms, "limit_gpu_ms": claims.limit_gpu_ms},
             )
 
-    async def _proxy(self, scope: Scope, body: RequestBody, send: "_Outlet", claims: AccessClaims) -> None:
+    async def _proxy(self, scope: Scope, body: RequestBody, send: "_Outlet", claims: AccessClaims, use: "_Use") -> None:
         """Until the answer is complete, the client is gone, or the budget or the window ends."""
         headers: Pairs = [(name.lower(), value) for name, value in scope["headers"]]
         own = [(b"commonhold-lease", hex_text(claims.lease).encode())]
@@ -148,7 +148,7 @@ class Gateway:
             content=body if has_body(headers) else None,
             extensions={"timeout": {"connect": CONNECT_S}},  # no other: the budget bounds how long an answer may take
         )
-        work = asyncio.create_task(forward(self._transport, request, send, self._own_headers(claims)))
+        work = asyncio.create_task(use.during(forward(self._transport, request, send, self._own_headers(claims))))
         gone = asyncio.create_task(body.gone())
         try:
             while not (work.done() or gone.done()):
@@ -206,6 +206,27 @@ class Gateway:
             (b"commonhold-used-gpu-ms", used),  # when the answer began
             (b"commonhold-limit-gpu-ms", str(claims.limit_gpu_ms).encode()),
         ]
+
+
+class _Use:
+    """One request's use of the GPUs: from when this is made until `end`, or until what it is `during` is over."""
+
+    def __init__(self, meter: NodeMeter, claims: AccessClaims) -> None:
+        meter.begin(claims.lease, claims.limit_gpu_ms)
+        self._meter, self._lease, self._over = meter, claims.lease, False
+
+    def end(self) -> None:
+        """Ends it, once."""
+        if not self._over:
+            self._over = True
+            self._meter.end(self._lease)
+
+    async def during(self, work: Awaitable[None]) -> None:
+        """Ends it with the answer's last byte, not when the loop comes round to what waits for that."""
+        try:
+            await work
+        finally:
+            self.end()
 
 
 class _Outlet:

@@ -73,11 +73,12 @@ async def serve(config: NodeConfig, stop: asyncio.Event, ready: Callable[[int], 
         )
         # trust_env: a proxy from the environment must not see tokens, nor stand between gateway and upstream.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-        issuer = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=5))
+        tls = httpx.create_ssl_context()  # one for all: reading the root certificates takes longest of the start
+        issuer = await stack.enter_async_context(httpx.AsyncClient(verify=tls, trust_env=False, timeout=5))
         service = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=config.service_url, trust_env=False, timeout=10)
+            httpx.AsyncClient(base_url=config.service_url, verify=tls, trust_env=False, timeout=10)
         )
-        upstream = await stack.enter_async_context(httpx.AsyncHTTPTransport(limits=limits, trust_env=False))
+        upstream = await stack.enter_async_context(httpx.AsyncHTTPTransport(tls, limits=limits, trust_env=False))
         reporter = Reporter(spool, service, config.domain)
         watch = _Watch()
         gateway = _gateway(config, issuer, upstream, meter, reporter, lambda: _status(config, meter, spool, watch.now))

@@ -1,0 +1,156 @@
+"""The developer's SDK: credits in, answers of a provider's machine out. Needs a wallet's key to redeem, and no gas.
+
+async with Client(service_url, wallet_key) as client:
+    lease = await client.redeem(credit_id, seconds)
+    answer = await lease.request("POST", "/v1/embeddings", json={"input": "hello"})
+    await lease.close()
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+
+from commonhold.client.lease import Lease
+from commonhold.client.service import Deployment, NodeAsset, Service, Token
+from commonhold.errors import BadInput
+from commonhold.signing import Redemption, digest, p256_point, typed_data
+from commonhold.units import Address, AssetId, Hash32, credit_parts, hex_text, to_address, to_hash32
+
+DEADLINE_S = 600  # how long a signed redemption can still be sent to the chain
+WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRedemption:
+    """What the wallet signed. Kept, it can be exchanged again after any failure: it spends its credits once."""
+
+    lease: Hash32
+    redemption: Redemption
+    document: Mapping[str, Any]  # the subject token
+
+
+class Client:
+    """One developer at one service. `wallet_key`: 32 bytes, secp256k1. `session_key`: P-256; None makes a new one."""
+
+    def __init__(
+        self,
+        service_url: str,
+        wallet_key: bytes,
+        session_key: ec.EllipticCurvePrivateKey | None = None,
+        *,
+        clock_s: Callable[[], int] = lambda: int(time.time()),
+        wait_s: float = WAIT_S,
+    ) -> None:
+        """wait_s: how long to wait for a lease to be on the chain and mirrored."""
+        try:
+            self._wallet = Account.from_key(wallet_key)
+        except ValueError as e:
+            raise BadInput(f"wallet key of {len(wallet_key)} bytes: expected a secp256k1 key of 32") from e
+        self.session_key = session_key or ec.generate_private_key(ec.SECP256R1())
+        self._clock_s = clock_s
+        tls = httpx.create_ssl_context()
+        # trust_env: a proxy from the environment must not see tokens.
+        self._http = httpx.AsyncClient(base_url=service_url, verify=tls, trust_env=False, timeout=30)
+        self._gateways = httpx.AsyncClient(verify=tls, trust_env=False, timeout=httpx.Timeout(30, read=600))
+        self._service = Service(self._http, self.session_key, clock_s, wait_s)
+        self._deployment: Deployment | None = None
+
+    @property
+    def address(self) -> Address:
+        """The wallet's account."""
+        return to_address(self._wallet.address)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends all connections; leases stay as they are."""
+        await self._http.aclose()
+        await self._gateways.aclose()
+
+    async def redeem(self, credit_id: int, seconds: int) -> Lease:
+        """A lease of `seconds` credits with its first token. The credits are spent even if the answer gets lost: to be
+        able to try again then, use `sign_redemption` and `exchange`, and keep what was signed."""
+        return await self.exchange(await self.sign_redemption(credit_id, seconds))
+
+    async def sign_redemption(self, credit_id: int, seconds: int) -> SignedRedemption:
+        """The one signature that a redemption takes. Raises Unreachable, ServiceRefused."""
+        if seconds < 1:
+            raise BadInput(f"seconds: expected at least 1, got {seconds}")
+        deployment = await self._known()
+        point = p256_point(self.session_key.public_key())
+        redemption = Redemption(
+            holder=self.address,
+            id=credit_id,
+            amount=seconds,
+            key_x=Hash32(point[:32]),
+            key_y=Hash32(point[32:]),
+            nonce=secrets.randbits(128),
+            deadline=self._clock_s() + DEADLINE_S,
+        )
+        data = typed_data(deployment.access, redemption)
+        signature = self._wallet.sign_message(encode_typed_data(full_message=data)).signature
+        document = {"redemption": data["message"], "signature": hex_text(bytes(signature))}
+        return SignedRedemption(Hash32(digest(deployment.access, redemption)), redemption, document)
+
+    async def exchange(self, signed: SignedRedemption) -> Lease:
+        """The lease of a signed redemption: made now, or found when it was made before.
+
+        Raises ServiceRefused (limits and their numbers in `details`), Unreachable, TokenNotOurs.
+        """
+        deployment = await self._known()
+        asset = await self._service.asset(credit_parts(signed.redemption.id)[0])
+        issued = await self._service.token("redemption", signed.document, asset=asset, lease=signed.lease)
+        return self._lease(signed.lease, issued, asset, deployment)
+
+    async def resume(self, kept: Mapping[str, Any]) -> Lease:
+        """The lease that `Lease.to_json` described; the session key must be the same.
+
+        Raises BadInput, ServiceRefused, Unreachable, TokenNotOurs.
+        """
+        try:
+            lease, asset_id, text = to_hash32(kept["lease"]), AssetId(int(kept["asset"])), str(kept["access_token"])
+            observed_ms, requests, expires_at = (int(kept[n]) for n in ("observed_gpu_ms", "requests", "expires_at"))
+        except (KeyError, TypeError, ValueError) as e:
+            raise BadInput(f"lease as it was kept: {type(e).__name__}: {e}") from e
+        asset = await self._service.asset(asset_id)
+        # An ended token still gets the receipt, and with it the next token.
+        issued = await self._service.checked(text, asset, lease, min(self._clock_s(), expires_at - 1))
+        return self._lease(lease, issued, asset, await self._known(), observed_ms, requests)
+
+    async def _known(self) -> Deployment:
+        if self._deployment is None:
+            self._deployment = await self._service.deployment()
+        return self._deployment
+
+    def _lease(
+        self,
+        lease: Hash32,
+        issued: Token,
+        asset: NodeAsset,
+        deployment: Deployment,
+        observed_gpu_ms: int = 0,
+        requests: int = 0,
+    ) -> Lease:
+        return Lease(
+            lease=lease,
+            token=issued,
+            asset=asset,
+            meter=deployment.meter,
+            key=self.session_key,
+            service=self._service,
+            http=self._gateways,
+            clock_s=self._clock_s,
+            observed_gpu_ms=observed_gpu_ms,
+            requests=requests,
+        )
