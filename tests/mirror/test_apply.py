@@ -141,16 +141,18 @@ BROKEN: dict[str, ChainEvent] = {
 }
 
 
-@pytest.mark.parametrize("event", BROKEN.values(), ids=BROKEN)
-async def test_event_that_does_not_fit_breaks_the_mirror(engine: AsyncEngine, event: ChainEvent) -> None:
+async def apply_alone(engine: AsyncEngine, event: ChainEvent) -> None:
+    async with write(engine) as db:
+        await apply(db, stamp(99), event, journaled=True)
+
+
+async def test_event_that_does_not_fit_breaks_the_mirror_and_changes_nothing(engine: AsyncEngine) -> None:
     async with write(engine) as db:
         await play(db)
-    async with read(engine) as db:
         before = await dump(db)
 
-    with pytest.raises(MirrorBroken, match=r"^block 99 \(0x"):
-        async with write(engine) as db:
-            await apply(db, stamp(99), event, journaled=True)
-
-    async with read(engine) as db:
-        assert await dump(db) == before
+    for what, event in BROKEN.items():
+        with pytest.raises(MirrorBroken, match=r"^block 99 \(0x"):
+            await apply_alone(engine, event)
+        async with read(engine) as db:
+            assert await dump(db) == before, what

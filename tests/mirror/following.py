@@ -1,0 +1,46 @@
+"""What the tests of the follower share: catching up, and the whole state of a database to compare."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.db import read
+from commonhold.mirror.digest import digest, dump
+from commonhold.mirror.follow import Follower, Progress
+from commonhold.mirror.tables import block, cursor, journal
+from commonhold.units import Hash32
+
+
+async def catch_up(follower: Follower) -> list[Progress]:
+    """The follower has nothing left to do; what its steps did."""
+    steps = []
+    while not (progress := await follower.step()).idle:
+        steps.append(progress)
+    return steps
+
+
+async def digest_of(engine: AsyncEngine) -> Hash32:
+    async with read(engine) as db:
+        return await digest(db)
+
+
+async def dump_of(engine: AsyncEngine) -> list[str]:
+    """What the chain says, whatever way it was followed: rows and events."""
+    async with read(engine) as db:
+        return await dump(db)
+
+
+async def whole(engine: AsyncEngine) -> list[Any]:
+    """Everything the follower has written: the dump, its blocks, its cursor and what it could undo."""
+    async with read(engine) as db:
+        undo = sa.select(journal.c.block_number, journal.c.table_name, journal.c.key, journal.c.old)
+        rest = [
+            [tuple(row) for row in await db.execute(statement)]
+            for statement in (
+                sa.select(cursor),
+                sa.select(block).order_by(block.c.number),
+                undo.order_by(journal.c.sequence),
+            )
+        ]
+        return [await dump(db), *rest]
