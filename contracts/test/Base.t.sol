@@ -18,19 +18,19 @@ import {Kind, Signature} from "../src/interfaces/Types.sol";
 /// The four contracts, their quorums and the people who use them. The EIP-712 digests are computed here a second time:
 /// what the contracts accept is what this file signs.
 abstract contract Base is Test {
-    uint256 internal constant START = 1_800_000_000; // Unix seconds
+    uint48 internal constant START = 1_800_000_000; // Unix seconds
     uint32 internal constant WINDOW = 1 weeks;
     uint32 internal constant HORIZON = 4;
     uint64 internal constant GPU = 1e6; // units
     uint64 internal constant FLOOR = 100 * GPU;
     uint16 internal constant HOLD_BPS = 2_500;
     uint16 internal constant USE_BPS = 2_000;
-    uint256 internal constant MOST_HELD = uint256(FLOOR) * HOLD_BPS / 10_000; // while a class is below its floor
-    uint256 internal constant MOST_USED = uint256(FLOOR) * WINDOW * USE_BPS / 1e10;
+    uint64 internal constant MOST_HELD = FLOOR * HOLD_BPS / 10_000; // while a class is below its floor // while a class is below its floor
+    uint64 internal constant MOST_USED = FLOOR * uint64(WINDOW) * USE_BPS / 1e10;
     uint64 internal constant MAX_UNITS = (1 << 63) - 1;
     uint256 internal constant ADMISSIONS = 100;
     uint48 internal constant UNTIL = type(uint48).max;
-    uint48 internal constant EXPIRES = uint48(START + 52 weeks);
+    uint48 internal constant EXPIRES = START + 52 weeks;
     uint48 internal constant DEADLINE = type(uint48).max;
     uint256 internal constant P256_N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551;
     uint256 internal constant SECP256K1_N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
@@ -58,6 +58,9 @@ abstract contract Base is Test {
     address internal relayer; // sends what others signed
     address internal stranger; // not a member
     mapping(address account => uint256) internal keyOf;
+    // A scalar multiplication takes longer than most calls of these contracts: every key is multiplied once.
+    mapping(uint256 key => address) private _addressOf;
+    mapping(uint256 key => bytes32[2]) private _pointOf;
     uint256 private _serial;
 
     function setUp() public virtual {
@@ -71,7 +74,11 @@ abstract contract Base is Test {
         relayer = _actor("relayer");
         stranger = _actor("stranger");
 
-        coin = new Coin("Development Dollar", "DEV", address(this), type(uint128).max);
+        publicKey(METER_KEY);
+        publicKey(SESSION_KEY);
+
+        bytes memory supply = abi.encode("Development Dollar", "DEV", address(this), type(uint128).max);
+        coin = Coin(deployCode("Coin.sol:Coin", supply));
         _deploy();
         admit(provider);
         admit(affiliate);
@@ -87,10 +94,14 @@ abstract contract Base is Test {
         address access_ = vm.computeCreateAddress(address(this), nonce + 2);
         address meter_ = vm.computeCreateAddress(address(this), nonce + 3);
 
-        members = new Members(addressesOf(attesterKeys), THRESHOLD, ADMISSIONS, ledger_, access_);
-        ledger = new Ledger(addressesOf(appraiserKeys), THRESHOLD, classParams(), members_);
-        access = new Access(WINDOW, HORIZON, address(coin), members_, ledger_, meter_);
-        meter = new Meter(ledger_, access_, members_);
+        // By name and not by `new`: else every test contract carries, and the compiler optimises, a copy of all four.
+        deployCode(
+            "Members.sol:Members", abi.encode(addressesOf(attesterKeys), THRESHOLD, ADMISSIONS, ledger_, access_)
+        );
+        deployCode("Ledger.sol:Ledger", abi.encode(addressesOf(appraiserKeys), THRESHOLD, classParams(), members_));
+        deployCode("Access.sol:Access", abi.encode(WINDOW, horizon(), address(coin), members_, ledger_, meter_));
+        deployCode("Meter.sol:Meter", abi.encode(ledger_, access_, members_));
+        (members, ledger, access, meter) = (Members(members_), Ledger(ledger_), Access(access_), Meter(meter_));
     }
 
     function classParams() internal pure virtual returns (ILedger.ClassParams[] memory classes) {
@@ -100,16 +111,26 @@ abstract contract Base is Test {
         classes[2] = ILedger.ClassParams("model/llm", Kind.MODEL, "1e9 parameters", HOLD_BPS, USE_BPS, 0, FLOOR);
     }
 
-    function addressesOf(uint256[] memory keys) internal pure returns (address[] memory list) {
+    function horizon() internal pure virtual returns (uint32) {
+        return HORIZON;
+    }
+
+    function addressesOf(uint256[] memory keys) internal view returns (address[] memory list) {
         list = new address[](keys.length);
         for (uint256 i; i < keys.length; ++i) {
-            list[i] = vm.addr(keys[i]);
+            list[i] = addressOf(keys[i]);
         }
+    }
+
+    function addressOf(uint256 key) internal view returns (address account) {
+        account = _addressOf[key];
+        if (account == address(0)) account = vm.addr(key);
     }
 
     function _actor(string memory role) internal returns (address account) {
         (address a, uint256 key) = makeAddrAndKey(role);
         keyOf[a] = key;
+        _addressOf[key] = a;
         return a;
     }
 
@@ -118,8 +139,9 @@ abstract contract Base is Test {
         for (uint256 i; i < count; ++i) {
             (address account, uint256 key) = makeAddrAndKey(string.concat(role, vm.toString(i)));
             keyOf[account] = key;
+            _addressOf[key] = account;
             uint256 place = i;
-            for (; place > 0 && vm.addr(keys[place - 1]) > account; --place) {
+            for (; place > 0 && _addressOf[keys[place - 1]] > account; --place) {
                 keys[place] = keys[place - 1];
             }
             keys[place] = key;
@@ -220,10 +242,10 @@ abstract contract Base is Test {
         return abi.encodePacked(r, s, v);
     }
 
-    function sign(uint256[] memory keys, bytes32 digest) internal pure returns (Signature[] memory quorum) {
+    function sign(uint256[] memory keys, bytes32 digest) internal view returns (Signature[] memory quorum) {
         quorum = new Signature[](keys.length);
         for (uint256 i; i < keys.length; ++i) {
-            quorum[i] = Signature(vm.addr(keys[i]), sign(keys[i], digest));
+            quorum[i] = Signature(addressOf(keys[i]), sign(keys[i], digest));
         }
     }
 
@@ -242,9 +264,18 @@ abstract contract Base is Test {
         if (uint256(s) > P256_N / 2) s = bytes32(P256_N - uint256(s));
     }
 
-    function publicKey(uint256 key) internal pure returns (bytes32 x, bytes32 y) {
-        (uint256 ux, uint256 uy) = vm.publicKeyP256(key);
-        return (bytes32(ux), bytes32(uy));
+    function publicKey(uint256 key) internal returns (bytes32 x, bytes32 y) {
+        bytes32[2] storage point = _pointOf[key];
+        if (point[0] == 0) {
+            (uint256 ux, uint256 uy) = vm.publicKeyP256(key);
+            (point[0], point[1]) = (bytes32(ux), bytes32(uy));
+        }
+        return (point[0], point[1]);
+    }
+
+    function isMember(address account) internal view returns (bool) {
+        (, uint48 since,) = members.memberOf(account);
+        return since != 0;
     }
 
     function _first(uint256[] memory keys, uint256 count) internal pure returns (uint256[] memory few) {
@@ -309,6 +340,16 @@ abstract contract Base is Test {
     function oneShare(address owner, uint64 units) internal pure returns (ILedger.Share[] memory split) {
         split = new ILedger.Share[](1);
         split[0] = ILedger.Share(owner, units);
+    }
+
+    function twoShares(address owner, uint64 units, address other, uint64 otherUnits)
+        internal
+        pure
+        returns (ILedger.Share[] memory split)
+    {
+        split = new ILedger.Share[](2);
+        split[0] = ILedger.Share(owner, units);
+        split[1] = ILedger.Share(other, otherUnits);
     }
 
     function register(ILedger.Appraisal memory a, ILedger.Share[] memory split) internal returns (uint256 asset) {

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ledger} from "../src/Ledger.sol";
+import {ILedger} from "../src/interfaces/ILedger.sol";
+import {IQuorum} from "../src/interfaces/IQuorum.sol";
+import {Kind, Signature, ZeroAddress} from "../src/interfaces/Types.sol";
+import {Base} from "./Base.t.sol";
+
+/// forge-config: default.fuzz.runs = 200
+contract RegisterTest is Base {
+    /// forge-config: default.fuzz.runs = 1000
+    function testRegister(uint64 units, uint64 share, uint8 level, uint48 expiresAt) public {
+        units = uint64(bound(units, 1, MAX_UNITS));
+        share = uint64(bound(share, 0, units));
+        ILedger.Appraisal memory a = machine(units);
+        a.level = uint8(bound(level, 3, 5));
+        a.expiresAt = uint48(bound(expiresAt, START + 1, type(uint48).max));
+        uint256 asset = _idOf(a);
+
+        vm.expectEmit(address(ledger));
+        emit ILedger.Registered(
+            asset,
+            GPUS,
+            provider,
+            units,
+            a.level,
+            "development",
+            a.contentHash,
+            a.resultHash,
+            a.devices,
+            a.meterKeyX,
+            a.meterKeyY,
+            a.expiresAt,
+            "ipfs://manifest"
+        );
+        assertEq(register(a, oneShare(developer, share)), asset);
+
+        uint256 given = share < MOST_HELD ? share : MOST_HELD;
+        assertEq(ledger.balanceOf(developer, asset), given);
+        assertEq(ledger.balanceOf(address(ledger), asset), units - given, "the rest is the commons'");
+        assertEq(ledger.heldBy(GPUS, developer), given);
+        assertEq(ledger.heldBy(GPUS, address(ledger)), 0);
+        assertEq(ledger.totalSupply(asset), units);
+        assertEq(ledger.classOf(GPUS).total, units);
+        assertEq(ledger.assetOfDevice(a.devices[0]), asset);
+        assertEq(asset >> 192, 0);
+        ILedger.Asset memory stored = ledger.assetOf(asset);
+        assertEq(
+            abi.encode(stored),
+            abi.encode(
+                ILedger.Asset(
+                    GPUS, provider, a.expiresAt, a.level, units, a.contentHash, a.resultHash, a.meterKeyX, a.meterKeyY
+                )
+            )
+        );
+        vm.warp(a.expiresAt - 1);
+        assertTrue(ledger.isLive(asset));
+        vm.warp(a.expiresAt);
+        assertFalse(ledger.isLive(asset));
+    }
+
+    /// Each share takes what is left of its group's limit at that moment, the commons what is left of the units.
+    /// forge-config: default.fuzz.runs = 1000
+    function testRegisterSplitInsideOneGroup(uint64 first, uint64 second, uint64 third) public {
+        first = uint64(bound(first, 0, 2 * MOST_HELD));
+        second = uint64(bound(second, 0, 2 * MOST_HELD));
+        third = uint64(bound(third, 0, 2 * MOST_HELD));
+        uint64 units = 6 * MOST_HELD;
+        attach(affiliate, provider);
+        ILedger.Share[] memory split = new ILedger.Share[](3);
+        split[0] = ILedger.Share(provider, first);
+        split[1] = ILedger.Share(affiliate, second);
+        split[2] = ILedger.Share(developer, third);
+
+        uint256 asset = register(machine(units), split);
+
+        uint256 ofProvider = _min(first, MOST_HELD);
+        uint256 ofAffiliate = _min(second, MOST_HELD - ofProvider);
+        uint256 ofDeveloper = _min(third, MOST_HELD);
+        assertEq(ledger.balanceOf(provider, asset), ofProvider);
+        assertEq(ledger.balanceOf(affiliate, asset), ofAffiliate);
+        assertEq(ledger.balanceOf(developer, asset), ofDeveloper);
+        assertEq(ledger.heldBy(GPUS, provider), ofProvider + ofAffiliate);
+        assertEq(ledger.balanceOf(address(ledger), asset), units - ofProvider - ofAffiliate - ofDeveloper);
+    }
+
+    /// MARKETS, share caps 2: units that come in one block do not lift the limit before the next one.
+    function testRegisterDoesNotLiftTheLimitInItsOwnBlock(uint64 units) public {
+        units = uint64(bound(units, FLOOR + 1, MAX_UNITS - 100 * GPU));
+        register(machine(units), noShares());
+        assertEq(ledger.capBase(GPUS), FLOOR);
+        assertEq(ledger.classOf(GPUS).startTotal, 0);
+
+        uint256 asset = registerMachine(provider, 100 * GPU);
+        assertEq(ledger.balanceOf(provider, asset), MOST_HELD, "the limit of the block's start");
+        assertEq(ledger.headroom(GPUS, provider), 0);
+
+        nextBlock();
+        assertEq(ledger.capBase(GPUS), uint256(units) + 100 * GPU);
+        assertEq(ledger.classOf(GPUS).startTotal, ledger.classOf(GPUS).total);
+        assertEq(ledger.headroom(GPUS, provider), (uint256(units) + 100 * GPU) * HOLD_BPS / 10_000 - MOST_HELD);
+    }
+
+    /// MARKETS P6: no number is cut on its way; the total of a class ends below 2^63.
+    /// forge-config: default.fuzz.runs = 1000
+    function testRegisterTotalTooLarge(uint64 first, uint64 second) public {
+        first = uint64(bound(first, 1, MAX_UNITS));
+        second = uint64(bound(second, uint256(MAX_UNITS) - first + 1, type(uint64).max));
+        register(machine(first), noShares());
+
+        _refuse(
+            machine(second),
+            abi.encodeWithSelector(ILedger.TotalTooLarge.selector, GPUS, uint256(first) + uint256(second))
+        );
+        assertEq(ledger.classOf(GPUS).total, first);
+    }
+
+    function testRegisterManyDevices(uint8 count) public {
+        count = uint8(bound(count, 1, 16));
+        ILedger.Appraisal memory a = machine(count * GPU);
+        a.devices = new bytes32[](count);
+        for (uint256 i; i < count; ++i) {
+            a.devices[i] = bytes32(i + 1);
+        }
+
+        uint256 asset = register(a, noShares());
+
+        for (uint256 i; i < count; ++i) {
+            assertEq(ledger.assetOfDevice(a.devices[i]), asset);
+        }
+    }
+
+    function testRegisterDataset(uint64 units) public {
+        units = uint64(bound(units, 1, MAX_UNITS));
+        uint256 asset = register(dataset(units), oneShare(provider, units));
+
+        assertEq(ledger.heldBy(TEXT, provider), _min(units, MOST_HELD));
+        assertEq(ledger.name(asset), "data/text");
+        assertEq(ledger.symbol(asset), "1e9 tokens");
+    }
+
+    function testRegisterDatasetServedByANode() public {
+        ILedger.Appraisal memory a = dataset(GPU);
+        (a.meterKeyX, a.meterKeyY) = publicKey(METER_KEY);
+
+        uint256 asset = register(a, noShares());
+
+        assertEq(ledger.assetOf(asset).meterKeyX, a.meterKeyX);
+    }
+
+    function testRegisterByAnotherThanTheRegistrant(address sender) public {
+        vm.assume(sender != provider);
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = appraised(a);
+        vm.prank(sender);
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NotRegistrant.selector, sender, provider));
+        ledger.register(a, quorum, noShares(), "");
+    }
+
+    function testRegisterTwice() public {
+        ILedger.Appraisal memory a = machine(GPU);
+        uint256 asset = register(a, noShares());
+        _refuse(a, abi.encodeWithSelector(ILedger.AssetExists.selector, asset));
+    }
+
+    function testRegisterDeviceInUse(uint64 units) public {
+        units = uint64(bound(units, 1, MAX_UNITS - GPU));
+        ILedger.Appraisal memory first = machine(GPU);
+        uint256 asset = register(first, noShares());
+        ILedger.Appraisal memory a = machine(units);
+        a.devices[0] = first.devices[0];
+        _refuse(a, abi.encodeWithSelector(ILedger.DeviceInUse.selector, a.devices[0], asset));
+    }
+
+    function testRegisterContentInUse(uint64 units) public {
+        units = uint64(bound(units, GPU + 1, MAX_UNITS - GPU));
+        ILedger.Appraisal memory first = dataset(GPU);
+        uint256 asset = register(first, noShares());
+        ILedger.Appraisal memory a = dataset(units);
+        a.contentHash = first.contentHash;
+        _refuse(a, abi.encodeWithSelector(ILedger.ContentInUse.selector, a.contentHash, asset));
+    }
+
+    function testRegisterDevicesNotAscending(bytes32 device, bytes32 next) public {
+        vm.assume(device != 0 && uint256(next) <= uint256(device));
+        ILedger.Appraisal memory a = machine(GPU);
+        a.devices = new bytes32[](2);
+        (a.devices[0], a.devices[1]) = (device, next);
+        _refuse(a, abi.encodeWithSelector(ILedger.DevicesNotAscending.selector, device, next));
+        a.devices[0] = 0;
+        _refuse(a, abi.encodeWithSelector(ILedger.DevicesNotAscending.selector, bytes32(0), bytes32(0)));
+    }
+
+    function testRegisterDevicesAndKind() public {
+        ILedger.Appraisal memory a = machine(GPU);
+        a.devices = new bytes32[](0);
+        _refuse(a, abi.encodeWithSelector(ILedger.DevicesDiffer.selector));
+        a = dataset(GPU);
+        a.devices = new bytes32[](1);
+        _refuse(a, abi.encodeWithSelector(ILedger.DevicesDiffer.selector));
+    }
+
+    function testRegisterBadMeterKey(bytes32 x, bytes32 y) public {
+        ILedger.Appraisal memory a = machine(GPU);
+        (a.meterKeyX, a.meterKeyY) = (x, y); // a random point is on the curve with a chance of 2^-128
+        _refuse(a, abi.encodeWithSelector(ILedger.BadMeterKey.selector));
+        (a.meterKeyX, a.meterKeyY) = (0, 0);
+        _refuse(a, abi.encodeWithSelector(ILedger.BadMeterKey.selector));
+        a = dataset(GPU);
+        (a.meterKeyX, a.meterKeyY) = (x, bytes32(uint256(y) | 1));
+        _refuse(a, abi.encodeWithSelector(ILedger.BadMeterKey.selector));
+    }
+
+    function testRegisterUnknownClass(bytes32 classId) public {
+        vm.assume(classId != GPUS && classId != TEXT && classId != LLM);
+        ILedger.Appraisal memory a = machine(GPU);
+        a.classId = classId;
+        _refuse(a, abi.encodeWithSelector(ILedger.UnknownClass.selector, classId));
+    }
+
+    function testRegisterLevelTooLow(uint8 level) public {
+        level = uint8(bound(level, 0, 2));
+        ILedger.Appraisal memory a = machine(GPU);
+        a.level = level;
+        _refuse(a, abi.encodeWithSelector(ILedger.LevelTooLow.selector, level, 3));
+    }
+
+    function testRegisterExpired(uint48 expiresAt) public {
+        expiresAt = uint48(bound(expiresAt, 0, START));
+        ILedger.Appraisal memory a = machine(GPU);
+        a.expiresAt = expiresAt;
+        _refuse(a, abi.encodeWithSelector(ILedger.AppraisalExpired.selector, expiresAt, START));
+    }
+
+    function testRegisterAfterDeadline(uint48 deadline) public {
+        deadline = uint48(bound(deadline, 0, START - 1));
+        ILedger.Appraisal memory a = machine(GPU);
+        a.deadline = deadline;
+        _refuse(a, abi.encodeWithSelector(IQuorum.DeadlinePassed.selector, deadline, START));
+    }
+
+    function testRegisterNoUnits() public {
+        _refuse(machine(0), abi.encodeWithSelector(ILedger.NoUnits.selector));
+    }
+
+    function testRegisterSplitTooLarge(uint64 units, uint64 first, uint64 second) public {
+        units = uint64(bound(units, 1, MAX_UNITS));
+        first = uint64(bound(first, 0, units));
+        second = uint64(bound(second, uint256(units) - first + 1, type(uint64).max));
+        ILedger.Appraisal memory a = machine(units);
+        Signature[] memory quorum = appraised(a);
+        ILedger.Share[] memory split = twoShares(provider, first, developer, second);
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(ILedger.UnitsDiffer.selector, uint256(first) + uint256(second), units));
+        ledger.register(a, quorum, split, "");
+    }
+
+    function testRegisterShareOfNoActiveMember(uint64 share) public {
+        share = uint64(bound(share, 0, GPU));
+        address lapsed = _actor("lapsed");
+        admit(lapsed, START + 1);
+        vm.warp(START + 1);
+        address[4] memory owners = [stranger, lapsed, address(ledger), address(access)];
+        for (uint256 i; i < owners.length; ++i) {
+            ILedger.Appraisal memory a = machine(GPU);
+            Signature[] memory quorum = appraised(a);
+            vm.prank(provider);
+            vm.expectRevert(abi.encodeWithSelector(ILedger.NotActiveMember.selector, owners[i]));
+            ledger.register(a, quorum, oneShare(owners[i], share), "");
+        }
+    }
+
+    /* QUORUM */
+
+    function testRegisterQuorumTooSmall() public {
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = sign(_first(appraiserKeys, 1), typed(ledgerDomain(), hashOf(a)));
+        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.QuorumTooSmall.selector, 1, THRESHOLD));
+    }
+
+    function testRegisterAppraiserCountedTwice() public {
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = appraised(a);
+        quorum[1] = quorum[0];
+        address signer = quorum[0].signer;
+        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.SignersNotAscending.selector, signer, signer));
+    }
+
+    function testRegisterByAnotherQuorum() public {
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = sign(attesterKeys, typed(ledgerDomain(), hashOf(a)));
+        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.NotInQuorum.selector, quorum[0].signer));
+    }
+
+    function testRegisterMoreUnitsThanAppraised(uint64 units) public {
+        units = uint64(bound(units, GPU + 1, MAX_UNITS));
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = appraised(a);
+        a.units = units;
+        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.BadSignature.selector, quorum[0].signer));
+    }
+
+    function testRegisterAppraisalOfAnotherDomain(uint64 chainId, address verifier) public {
+        vm.assume(chainId != block.chainid && verifier != address(ledger));
+        ILedger.Appraisal memory a = machine(GPU);
+        uint256[] memory keys = _first(appraiserKeys, THRESHOLD);
+        bytes memory bad = abi.encodeWithSelector(IQuorum.BadSignature.selector, vm.addr(keys[0]));
+        string memory name = "Commonhold Ledger";
+        _refuse(a, sign(keys, typed(domainOf(name, chainId, address(ledger)), hashOf(a))), bad);
+        _refuse(a, sign(keys, typed(domainOf(name, block.chainid, verifier), hashOf(a))), bad);
+    }
+
+    /* CONSTRUCTOR */
+
+    function testConstructorCreatesClasses() public {
+        ILedger.ClassParams[] memory classes = classParams();
+        for (uint256 i; i < classes.length; ++i) {
+            ILedger.ClassParams memory p = classes[i];
+            vm.expectEmit();
+            emit ILedger.ClassCreated(
+                keccak256(bytes(p.name)), p.name, p.kind, p.unit, p.holdBps, p.useBps, p.minLevel, p.floorUnits
+            );
+        }
+        new Ledger(addressesOf(appraiserKeys), THRESHOLD, classes, address(members));
+    }
+
+    function testConstructorBadClass(uint16 bps, uint64 floorUnits) public {
+        ILedger.ClassParams memory p = classParams()[0];
+        bps = uint16(bound(bps, 10_001, type(uint16).max));
+        _refuseClass(ILedger.ClassParams("", p.kind, p.unit, 1, 1, 0, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 0, 1, 0, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, bps, 1, 0, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 0, 0, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, bps, 0, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 1, 6, FLOOR));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 10_000, 1, 0, 0));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 100, 1, 0, 99));
+        floorUnits = uint64(bound(floorUnits, 1 << 63, type(uint64).max));
+        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 1, 0, floorUnits));
+    }
+
+    function testConstructorClassNamedTwice() public {
+        ILedger.ClassParams[] memory classes = classParams();
+        classes[2].name = classes[0].name;
+        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.BadClass.selector, classes[0].name));
+    }
+
+    function testConstructorTooManyClasses() public {
+        ILedger.ClassParams[] memory classes = new ILedger.ClassParams[](33);
+        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.TooManyClasses.selector, 33, 32));
+    }
+
+    function testConstructorZeroAddress() public {
+        _refuseLedger(classParams(), address(0), abi.encodeWithSelector(ZeroAddress.selector));
+    }
+
+    function _refuseClass(ILedger.ClassParams memory p) private {
+        ILedger.ClassParams[] memory classes = new ILedger.ClassParams[](1);
+        classes[0] = p;
+        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.BadClass.selector, p.name));
+    }
+
+    function _refuseLedger(ILedger.ClassParams[] memory classes, address members_, bytes memory reason) private {
+        address[] memory appraisers = addressesOf(appraiserKeys);
+        vm.expectRevert(reason);
+        new Ledger(appraisers, THRESHOLD, classes, members_);
+    }
+
+    function _refuse(ILedger.Appraisal memory a, bytes memory reason) private {
+        _refuse(a, appraised(a), reason);
+    }
+
+    function _refuse(ILedger.Appraisal memory a, Signature[] memory quorum, bytes memory reason) private {
+        vm.prank(provider);
+        vm.expectRevert(reason);
+        ledger.register(a, quorum, noShares(), "");
+    }
+
+    function _idOf(ILedger.Appraisal memory a) private view returns (uint256) {
+        return uint256(typed(ledgerDomain(), hashOf(a))) % (1 << 192);
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+}

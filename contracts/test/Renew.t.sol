@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IMembers} from "../src/interfaces/IMembers.sol";
+import {IQuorum} from "../src/interfaces/IQuorum.sol";
+import {Signature} from "../src/interfaces/Types.sol";
+import {Base} from "./Base.t.sol";
+
+/// forge-config: default.fuzz.runs = 200
+contract RenewTest is Base {
+    uint48 internal constant FIRST = START + 52 weeks;
+
+    address internal lapsing;
+
+    function setUp() public override {
+        super.setUp();
+        lapsing = _actor("lapsing");
+        admit(lapsing, FIRST);
+    }
+
+    function testRenew(uint48 until, uint48 at_) public {
+        until = uint48(bound(until, FIRST + 1, UNTIL));
+        at_ = uint48(bound(at_, START, until - 1));
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, until, DEADLINE);
+        vm.warp(at_);
+        assertEq(members.isActive(lapsing), at_ < FIRST);
+
+        vm.expectEmit(address(members));
+        emit IMembers.Renewed(lapsing, until);
+        members.renew(r, attested(hashOf(r)));
+
+        (, uint48 since, uint48 stored) = members.memberOf(lapsing);
+        assertEq(since, START);
+        assertEq(stored, until);
+        assertTrue(members.isActive(lapsing));
+    }
+
+    function testRenewKeepsTheController() public {
+        attach(lapsing, provider);
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, FIRST + 1, DEADLINE);
+
+        members.renew(r, attested(hashOf(r)));
+
+        assertEq(members.rootOf(lapsing), provider);
+    }
+
+    function testRenewNotLater(uint48 until) public {
+        until = uint48(bound(until, 0, FIRST));
+        _refuse(
+            IMembers.Renewal(lapsing, until, DEADLINE),
+            abi.encodeWithSelector(IMembers.UntilNotLater.selector, until, FIRST)
+        );
+    }
+
+    function testRenewTwice(uint48 until) public {
+        until = uint48(bound(until, FIRST + 1, UNTIL));
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, until, DEADLINE);
+        members.renew(r, attested(hashOf(r)));
+
+        _refuse(r, abi.encodeWithSelector(IMembers.UntilNotLater.selector, until, until));
+    }
+
+    function testRenewNotMember(address account) public {
+        vm.assume(!isMember(account));
+        _refuse(
+            IMembers.Renewal(account, UNTIL, DEADLINE), abi.encodeWithSelector(IMembers.NotMember.selector, account)
+        );
+    }
+
+    function testRenewAfterDeadline(uint48 deadline) public {
+        deadline = uint48(bound(deadline, 0, START - 1));
+        _refuse(
+            IMembers.Renewal(lapsing, UNTIL, deadline),
+            abi.encodeWithSelector(IQuorum.DeadlinePassed.selector, deadline, START)
+        );
+    }
+
+    /// Appraisers are no attesters: each contract has its own quorum.
+    function testRenewByAnotherQuorum() public {
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, UNTIL, DEADLINE);
+        Signature[] memory quorum = sign(appraiserKeys, typed(membersDomain(), hashOf(r)));
+        vm.expectRevert(abi.encodeWithSelector(IQuorum.NotInQuorum.selector, quorum[0].signer));
+        members.renew(r, quorum);
+    }
+
+    function testRenewSignedForAnotherMember(address account) public {
+        vm.assume(account != lapsing);
+        IMembers.Renewal memory r = IMembers.Renewal(account, UNTIL, DEADLINE);
+        Signature[] memory quorum = attested(hashOf(r));
+        r.member = lapsing;
+        vm.expectRevert(abi.encodeWithSelector(IQuorum.BadSignature.selector, quorum[0].signer));
+        members.renew(r, quorum);
+    }
+
+    function _refuse(IMembers.Renewal memory r, bytes memory reason) private {
+        Signature[] memory quorum = attested(hashOf(r));
+        vm.expectRevert(reason);
+        members.renew(r, quorum);
+    }
+}
