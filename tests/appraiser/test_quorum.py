@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -334,3 +336,14 @@ async def test_quorum_that_cannot_be_is_one_clear_error(urls: list[str], node: C
         with pytest.raises(BadInput):
             await call
     assert (await refused(["http://127.0.0.1:1", "no url"], node))[1].startswith("cannot be reached")
+
+
+def test_a_providers_side_imports_no_server_chain_or_database() -> None:
+    code = (
+        "import sys, commonhold.appraiser.quorum, commonhold.appraiser.manifest;"
+        "print({name.partition('.')[0] for name in sys.modules} & {'fastapi', 'starlette', 'web3', 'sqlalchemy'})"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert shown.stdout == "set()\n"
