@@ -15,7 +15,7 @@ import coincurve
 
 from commonhold.access.dpop import NonceKeys
 from commonhold.errors import CommonholdError
-from commonhold.units import Address, Hash32, address_text, keccak256, to_address
+from commonhold.units import Address, Hash32, address_text, keccak256
 
 MAX_MESSAGE_BYTES = 4_096
 MAX_SIGNATURE_BYTES = 4_096  # contract wallets: several owners' signatures, WebAuthn
@@ -82,7 +82,7 @@ def parse(message: bytes) -> SiweMessage:
     if match is None:
         raise SiweInvalid("sign-in message does not follow the grammar of EIP-4361, version 1")
     fields = match.groupdict()
-    address = to_address(fields["address"])
+    address = Address(bytes.fromhex(fields["address"][2:]))
     if fields["address"] != address_text(address):
         raise SiweInvalid(f"sign-in message: address {fields['address']} is not in its EIP-55 form")
     resources = fields["resources"]

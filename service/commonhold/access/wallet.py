@@ -3,7 +3,7 @@ named block and with little gas: its code is anybody's."""
 
 from commonhold.access.siwe import MAX_SIGNATURE_BYTES, recover
 from commonhold.chain.revert import ContractRefused
-from commonhold.chain.rpc import Rpc
+from commonhold.chain.rpc import Rpc, RpcRefused
 from commonhold.chain.stamp import BlockStamp
 from commonhold.units import Address, Hash32, keccak256
 
@@ -24,6 +24,6 @@ async def signed(rpc: Rpc, account: Address, digest: Hash32, signature: bytes, *
         returned = await rpc.call_raw(
             account, _IS_VALID_SIGNATURE + arguments, at=at, gas=ERC1271_GAS, what="isValidSignature"
         )
-    except ContractRefused:
+    except (ContractRefused, RpcRefused):  # nodes tell of spent gas in their own ways
         return False
     return returned == _YES

@@ -1,0 +1,61 @@
+"""Proofs and their nonces, made and verified here; the byte vectors are in test_vectors.py."""
+
+import base64
+
+import pytest
+
+from commonhold.access import dpop
+from commonhold.access.dpop import MAX_AGE_S, NONCE_STEP_S, NONCE_STEPS, NonceKeys
+from tests.actors import p256_of, point_of
+
+NOW = 1_800_000_000
+URL = "https://gpu1.example/v1/matmul"
+
+
+def test_what_is_made_verifies() -> None:
+    proof = dpop.make(
+        p256_of("developer"), method="GET", url=URL + "?x=1#y", now_s=NOW, jti="1", access_token="t", nonce="n"
+    )
+
+    found = dpop.verify(proof, method="GET", url=URL, now_s=NOW, access_token="t", nonce_ok=lambda nonce: nonce == "n")
+
+    assert found == dpop.DpopProof(dpop.thumbprint(point_of("developer")), "1", NOW, point_of("developer"))
+    assert found.until == NOW + MAX_AGE_S + 1
+
+
+@pytest.mark.parametrize(("age_s", "good"), [(300, True), (301, False), (-60, True), (-61, False)])
+def test_a_proof_serves_until_it_can_be_forgotten(age_s: int, good: bool) -> None:
+    proof = dpop.make(p256_of("developer"), method="GET", url=URL, now_s=NOW - age_s, jti="1")
+
+    if good:
+        assert dpop.verify(proof, method="GET", url=URL, now_s=NOW).until > NOW
+        return
+    with pytest.raises(dpop.DpopInvalid):
+        dpop.verify(proof, method="GET", url=URL, now_s=NOW)
+
+
+def test_a_nonce_serves_its_steps_and_no_longer() -> None:
+    keys = NonceKeys(b"n" * 32)
+    start = NOW - NOW % NONCE_STEP_S
+    nonce = keys.issue(start)
+
+    assert keys.ok(nonce, start)
+    assert keys.ok(nonce, start + NONCE_STEPS * NONCE_STEP_S - 1)
+    assert not keys.ok(nonce, start + NONCE_STEPS * NONCE_STEP_S)
+    assert not keys.ok(nonce, start - 1)
+    assert not keys.ok("ü", start)
+    assert not NonceKeys(b"m" * 32).ok(nonce, start)
+
+
+def test_a_short_nonce_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="31 bytes"):
+        NonceKeys(b"n" * 31)
+
+
+def test_the_thumbprint_is_that_of_rfc_7638() -> None:
+    """A P-256 key and its thumbprint from RFC 9449, figures 2 and 9."""
+    x = "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs"
+    y = "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"
+    point = b"".join(base64.urlsafe_b64decode(part + "=") for part in (x, y))
+
+    assert dpop.thumbprint(point) == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
