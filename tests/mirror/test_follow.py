@@ -16,7 +16,7 @@ from commonhold.errors import Unavailable
 from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import FinalityViolated, Follower, Progress
 from commonhold.mirror.tables import STATE, block, cursor, event, journal
-from commonhold.units import address_text, hex_text, keccak256
+from commonhold.units import address_text, hex_text
 from tests.actors import Deployed, address_of, deploy_on
 from tests.conftest import Databases
 from tests.mirror.following import catch_up, digest_of, dump_of, whole
@@ -26,27 +26,16 @@ pytestmark = pytest.mark.chain
 EPOCHS = 6  # blocks between the head and the final block: two epochs of three slots
 
 
-@pytest_asyncio.fixture
-async def busy(deployed: Deployed) -> Deployed:
-    """A chain with a lease, a payment and an anchor: one event block after the other."""
-    _, lease = await deployed.lease()
-    await deployed.anvil.advance(60)
-    await deployed.send("relayer", "Meter", "settle", [deployed.signed_receipt(lease, 5_000)])
-    await deployed.send("submitter", "Meter", "anchor", 0, keccak256(b"root"), 1, 5_000, "https://epoch.example")
-    return deployed
-
-
-async def something_new(deployed: Deployed, number: int) -> None:
-    """Blocks with events, of another kind each time."""
-    match number % 3:
-        case 0:
-            await deployed.admit(f"member {number}")
-        case 1:
-            await deployed.open(await deployed.register_data(name=f"texts {number}"))
-        case _:
-            submitter, at = address_of("submitter"), await deployed.rpc.head()
-            epoch = await deployed.rpc.call("Meter", deployed.deployment.meter, "nextEpoch", submitter, at=at)
-            await deployed.send("submitter", "Meter", "anchor", epoch, keccak256(b"root"), 1, number, "")
+async def more(deployed: Deployed, blocks: int, first: int = 0) -> None:
+    """Blocks with events of several kinds. No two calls on one chain have the same numbers from `first` on."""
+    for number in range(first, first + blocks):
+        match number % 3:
+            case 0:
+                await deployed.admit(f"member {number}")
+            case 1:
+                await deployed.register_data(name=f"texts {number}")
+            case _:
+                await deployed.send("stranger", "Ledger", "setOperator", address_of(f"member {number}"), True)
 
 
 def follower_of(deployed: Deployed, engine: AsyncEngine, max_range: int = 2_000) -> Follower:
@@ -62,69 +51,67 @@ async def dump_from_scratch(deployed: Deployed, engine: AsyncEngine) -> list[str
     return await dump_of(engine)
 
 
-async def test_mirror_is_at_the_head_and_says_what_happened(busy: Deployed, engine: AsyncEngine) -> None:
-    steps = await catch_up(follower_of(busy, engine))
+async def test_mirror_is_at_the_head_and_says_what_happened(deployed: Deployed, engine: AsyncEngine) -> None:
+    steps = await catch_up(follower_of(deployed, engine))
 
-    head = await busy.rpc.head()
+    head = await deployed.rpc.head()
     async with read(engine) as db:
         at = await mirror.position(db)
         assert (at.number, at.hash, at.timestamp) == (head.number, head.hash, head.timestamp)
         assert [lease.settled_ms for lease in await mirror.leases(db)] == [5_000]
         assert [anchor.gpu_ms for anchor in await mirror.anchors(db)] == [5_000]
         assert len(await mirror.members(db)) == 2
-    assert steps[0].from_number == busy.deployment.block
+    assert steps[0].from_number == deployed.deployment.block
     assert all(after.from_number == before.to_number + 1 for before, after in pairwise(steps))
 
 
-async def test_reorg_of_any_depth_ends_as_a_fresh_sync(busy: Deployed, databases: Databases) -> None:
+async def test_reorg_of_any_depth_ends_as_a_fresh_sync(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
-    follower = follower_of(busy, engine)
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
     for depth in range(1, EPOCHS + 1):
-        await busy.anvil.reorg(depth)
-        for number in range(depth + 1):
-            await something_new(busy, 100 * depth + number)
+        await more(deployed, depth, first=10 * depth)
+        await catch_up(follower)
+        await deployed.anvil.reorg(depth)
+        await more(deployed, 1, first=10 * depth + 9)
 
         steps = await catch_up(follower)
 
         assert steps[0].rewound == depth
-        assert await dump_of(engine) == await dump_from_scratch(busy, other)
+        assert await dump_of(engine) == await dump_from_scratch(deployed, other)
 
 
-async def test_final_blocks_come_in_ranges_and_end_the_same(busy: Deployed, databases: Databases) -> None:
+async def test_final_blocks_come_in_ranges_and_end_the_same(deployed: Deployed, databases: Databases) -> None:
     followed_live, followed_late = await databases(), await databases()
-    live = follower_of(busy, followed_live)
+    await more(deployed, 3)
+    live = follower_of(deployed, followed_live)
     await catch_up(live)
-    await busy.anvil.mine(EPOCHS)
-    await busy.admit("affiliate")
+    await deployed.anvil.mine(EPOCHS)
+    await more(deployed, 1, first=3)
 
     await catch_up(live)
-    steps = await catch_up(follower_of(busy, followed_late, max_range=7))
+    steps = await catch_up(follower_of(deployed, followed_late, max_range=7))
 
-    assert steps[0].to_number == busy.deployment.block + 6
+    assert steps[0].to_number == deployed.deployment.block + 6
     assert [step.to_number - step.from_number for step in steps].count(0) >= EPOCHS
     assert await dump_of(followed_late) == await dump_of(followed_live)
     assert await digest_of(followed_late) == await digest_of(followed_live)
     for engine in (followed_live, followed_late):
         async with read(engine) as db:
             final = (await mirror.position(db)).finalized
-            assert final == (await busy.rpc.head("finalized")).number
+            assert final == (await deployed.rpc.head("finalized")).number
             assert (await db.execute(sa.select(sa.func.min(journal.c.block_number)))).scalar_one() > final
 
 
-async def test_follower_made_anew_before_every_step_writes_the_same(busy: Deployed, databases: Databases) -> None:
+async def test_follower_made_anew_before_every_step_writes_the_same(deployed: Deployed, databases: Databases) -> None:
     lives, dies = await databases(), await databases()
-    living = follower_of(busy, lives)
-    for _ in range(2):
+    living = follower_of(deployed, lives)
+    for first in (0, 10, 20):
+        await more(deployed, 4, first)
         await catch_up(living)
-        while not (await follower_of(busy, dies).step()).idle:
+        while not (await follower_of(deployed, dies).step()).idle:
             pass
-        await busy.anvil.reorg(5)
-        await busy.admit("affiliate")
-
-    await catch_up(living)
-    while not (await follower_of(busy, dies).step()).idle:
-        pass
+        await deployed.anvil.reorg(3)
 
     assert await whole(dies) == await whole(lives)
 
@@ -156,13 +143,14 @@ class CommitFaults:
 
 
 async def test_commit_that_fails_or_only_seems_to_is_followed_by_the_same(
-    busy: Deployed, databases: Databases, monkeypatch: pytest.MonkeyPatch
+    deployed: Deployed, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, undisturbed = await databases(), await databases()
     faults = CommitFaults(engine, monkeypatch)
-    follower, calm = follower_of(busy, engine), follower_of(busy, undisturbed)
+    follower, calm = follower_of(deployed, engine, max_range=4), follower_of(deployed, undisturbed, max_range=4)
     failed = 0
-    for _ in range(2):
+    for first in (0, 10):
+        await more(deployed, 4, first)
         await catch_up(calm)
         while True:
             for fault in ("failed, not stored", "failed, but stored"):
@@ -176,13 +164,10 @@ async def test_commit_that_fails_or_only_seems_to_is_followed_by_the_same(
             faults.fault = None
             if (await follower.step()).idle:
                 break
-        await busy.anvil.reorg(4)
-        await busy.admit("affiliate")
-    await catch_up(follower)
-    await catch_up(calm)
+        assert await whole(engine) == await whole(undisturbed)
+        await deployed.anvil.reorg(3)
 
     assert failed >= 12
-    assert await whole(engine) == await whole(undisturbed)
 
 
 async def emit_unknown_event(deployed: Deployed) -> None:
@@ -193,12 +178,12 @@ async def emit_unknown_event(deployed: Deployed) -> None:
     await deployed.anvil.request("eth_sendTransaction", {"from": account, "to": meter})
 
 
-async def test_unknown_event_stops_the_mirror_before_its_block(busy: Deployed, engine: AsyncEngine) -> None:
-    follower = follower_of(busy, engine)
+async def test_unknown_event_stops_the_mirror_before_its_block(deployed: Deployed, engine: AsyncEngine) -> None:
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
-    await busy.admit("affiliate")
-    before = await busy.rpc.head()
-    await emit_unknown_event(busy)
+    await more(deployed, 1)
+    before = await deployed.rpc.head()
+    await emit_unknown_event(deployed)
     await follower.step()
 
     for _ in range(2):
@@ -209,25 +194,26 @@ async def test_unknown_event_stops_the_mirror_before_its_block(busy: Deployed, e
         assert (await mirror.position(db)).hash == before.hash
 
 
-async def test_unknown_event_in_a_range_leaves_the_whole_range_out(busy: Deployed, engine: AsyncEngine) -> None:
-    await emit_unknown_event(busy)
-    await busy.anvil.mine(EPOCHS)
+async def test_unknown_event_in_a_range_leaves_the_whole_range_out(deployed: Deployed, engine: AsyncEngine) -> None:
+    await emit_unknown_event(deployed)
+    await deployed.anvil.mine(EPOCHS)
 
     with pytest.raises(UnknownEvent):
-        await catch_up(follower_of(busy, engine))
+        await catch_up(follower_of(deployed, engine))
 
     async with read(engine) as db:
-        assert (await mirror.position(db)).number == busy.deployment.block - 1
+        assert (await mirror.position(db)).number == deployed.deployment.block - 1
     assert await dump_of(engine) == []
 
 
-async def test_reorg_below_the_final_block_stops_the_mirror(busy: Deployed, engine: AsyncEngine) -> None:
-    await busy.anvil.mine(EPOCHS)
-    follower = follower_of(busy, engine)
+async def test_reorg_below_the_final_block_stops_the_mirror(deployed: Deployed, engine: AsyncEngine) -> None:
+    await more(deployed, 1)
+    await deployed.anvil.mine(EPOCHS)
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
-    before, final = await whole(engine), await busy.rpc.head("finalized")
-    await busy.anvil.reorg(EPOCHS + 1)
-    await busy.anvil.mine()
+    before, final = await whole(engine), await deployed.rpc.head("finalized")
+    await deployed.anvil.reorg(EPOCHS + 1)
+    await deployed.anvil.mine()
 
     for _ in range(2):
         with pytest.raises(FinalityViolated, match=f"block {final.number} was final as {hex_text(final.hash)}"):
@@ -236,70 +222,72 @@ async def test_reorg_below_the_final_block_stops_the_mirror(busy: Deployed, engi
     assert await whole(engine) == before
 
 
-async def test_reorg_down_to_the_final_block_is_followed(busy: Deployed, databases: Databases) -> None:
+async def test_reorg_down_to_the_final_block_is_followed(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
-    await busy.anvil.mine(EPOCHS - 1)  # the last block with events is the first that is not final
-    follower = follower_of(busy, engine)
+    await more(deployed, 1)
+    await deployed.anvil.mine(EPOCHS - 1)  # that block is the first that is not final
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
-    await busy.anvil.reorg(EPOCHS)
-    await busy.admit("affiliate")
+    await deployed.anvil.reorg(EPOCHS)
+    await more(deployed, 1, first=3)
 
     steps = await catch_up(follower)
 
     assert steps[0].rewound == EPOCHS
-    assert await dump_of(engine) == await dump_from_scratch(busy, other)
+    assert await dump_of(engine) == await dump_from_scratch(deployed, other)
 
 
-async def test_lower_head_alone_is_not_a_reorg(busy: Deployed, databases: Databases) -> None:
+async def test_lower_head_alone_is_not_a_reorg(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
-    follower = follower_of(busy, engine)
+    await more(deployed, 3)
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
     before = await whole(engine)
-    await busy.anvil.request("anvil_rollback", 3)
+    await deployed.anvil.request("anvil_rollback", 3)
 
     assert (await follower.step()).idle
     assert await whole(engine) == before
 
     # ... until another block stands where ours does.
-    await busy.admit("affiliate")
+    await more(deployed, 1, first=3)
     steps = await catch_up(follower)
     assert steps[0].rewound == 3
-    assert await dump_of(engine) == await dump_from_scratch(busy, other)
+    assert await dump_of(engine) == await dump_from_scratch(deployed, other)
 
 
-async def test_node_that_is_behind_the_final_block_is_waited_for(busy: Deployed, engine: AsyncEngine) -> None:
-    await busy.anvil.mine(EPOCHS)
-    follower = follower_of(busy, engine)
+async def test_node_that_is_behind_the_final_block_is_waited_for(deployed: Deployed, engine: AsyncEngine) -> None:
+    await deployed.anvil.mine(EPOCHS + 2)
+    follower = follower_of(deployed, engine)
     await catch_up(follower)
     before = await whole(engine)
-    await busy.anvil.request("anvil_rollback", EPOCHS + 2)
+    await deployed.anvil.request("anvil_rollback", EPOCHS + 2)
 
     assert (await follower.step()).idle
     assert await whole(engine) == before
 
 
-async def test_node_of_another_chain_is_refused(busy: Deployed, engine: AsyncEngine) -> None:
-    elsewhere = replace(busy.deployment, chain_id=1)
+async def test_node_of_another_chain_is_refused(deployed: Deployed, engine: AsyncEngine) -> None:
+    elsewhere = replace(deployed.deployment, chain_id=1)
 
     with pytest.raises(WrongChain, match=r"chain 31337.*chain 1"):
-        await Follower(busy.rpc, elsewhere, engine).step()
+        await Follower(deployed.rpc, elsewhere, engine).step()
 
 
-async def test_database_of_another_deployment_is_refused(busy: Deployed, engine: AsyncEngine) -> None:
-    await catch_up(follower_of(busy, engine))
+async def test_database_of_another_deployment_is_refused(deployed: Deployed, engine: AsyncEngine) -> None:
+    await catch_up(follower_of(deployed, engine))
     before = await whole(engine)
-    elsewhere = await deploy_on(busy.anvil)
+    elsewhere = await deploy_on(deployed.anvil)
 
     with pytest.raises(WrongChain) as refused:
-        await Follower(busy.rpc, elsewhere, engine).step()
+        await Follower(deployed.rpc, elsewhere, engine).step()
 
-    for deployment in (busy.deployment, elsewhere):
+    for deployment in (deployed.deployment, elsewhere):
         assert hex_text(deployment.fingerprint()) in str(refused.value)
     assert await whole(engine) == before
 
 
-async def test_database_of_another_chain_is_refused(busy: Deployed, engine: AsyncEngine) -> None:
-    follower = follower_of(busy, engine)
+async def test_database_of_another_chain_is_refused(deployed: Deployed, engine: AsyncEngine) -> None:
+    follower = follower_of(deployed, engine)
     await follower.step()
     async with write(engine) as db:
         await db.execute(cursor.update().values(chain_id=1))
@@ -308,21 +296,20 @@ async def test_database_of_another_chain_is_refused(busy: Deployed, engine: Asyn
         await follower.step()
 
 
-async def test_two_followers_on_one_database_do_every_block_once(busy: Deployed, databases: Databases) -> None:
+async def test_two_followers_on_one_database_do_every_block_once(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
-    two = [follower_of(busy, engine), follower_of(busy, engine)]
-    blocks = []
-    for _ in range(2):
+    two = [follower_of(deployed, engine), follower_of(deployed, engine)]
+    for first in (0, 10):
+        await more(deployed, 4, first)
+        done: list[int] = []
         while True:
             both = await asyncio.gather(*(follower.step() for follower in two))
-            blocks += [(step.from_number, step.to_number) for step in both if not step.idle]
+            done += [number for step in both for number in range(step.from_number, step.to_number + 1)]
             if all(step.idle for step in both):
                 break
-        assert len(set(blocks)) == len(blocks)
-        assert await dump_of(engine) == await dump_from_scratch(busy, other)
-        await busy.anvil.reorg(3)
-        await busy.admit("affiliate")
-        blocks.clear()
+        assert len(set(done)) == len(done)
+        assert await dump_of(engine) == await dump_from_scratch(deployed, other)
+        await deployed.anvil.reorg(3)
 
 
 @pytest_asyncio.fixture
@@ -362,20 +349,20 @@ async def test_run_waits_for_a_node_that_does_not_answer(deployed: Deployed, now
     assert "127.0.0.1:9" in follower.waiting_for
 
 
-async def test_run_follows_until_it_is_stopped(busy: Deployed, databases: Databases) -> None:
+async def test_run_follows_until_it_is_stopped(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
-    follower = Watched(busy.rpc, busy.deployment, engine)
+    follower = Watched(deployed.rpc, deployed.deployment, engine)
     follower.stop = asyncio.Event()
 
     await follower.run(follower.stop, poll_s=60)
 
     assert follower.waiting_for is None
-    assert await dump_of(engine) == await dump_from_scratch(busy, other)
+    assert await dump_of(engine) == await dump_from_scratch(deployed, other)
 
 
-async def test_run_stops_at_what_a_retry_does_not_heal(busy: Deployed, engine: AsyncEngine) -> None:
-    await emit_unknown_event(busy)
+async def test_run_stops_at_what_a_retry_does_not_heal(deployed: Deployed, engine: AsyncEngine) -> None:
+    await emit_unknown_event(deployed)
 
     async with asyncio.timeout(20):
         with pytest.raises(UnknownEvent):
-            await follower_of(busy, engine).run(asyncio.Event(), poll_s=0.01)
+            await follower_of(deployed, engine).run(asyncio.Event(), poll_s=0.01)
