@@ -52,7 +52,10 @@ class DatabaseUnavailable(Unavailable):
 
 def make_engine(url: str) -> AsyncEngine:
     """An engine for `sqlite:///path`, `sqlite://` (in memory) or `postgresql://...`. Raises BadInput."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise BadInput("database URL: expected sqlite:/// or postgresql://, got no URL") from error
     drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
     backend = parsed.get_backend_name()
     if backend not in drivers:

@@ -1,0 +1,136 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.db import U256, DatabaseUnavailable, make_engine, read, upsert, write
+from commonhold.errors import BadInput
+from commonhold.mirror.tables import block, offer
+
+BLOCK = {"number": 1, "hash": b"h" * 32, "parent": b"p" * 32, "timestamp": 5}
+
+
+async def blocks(engine: AsyncEngine) -> list[dict[str, object]]:
+    async with read(engine) as db:
+        return [dict(row) for row in (await db.execute(sa.select(block).order_by(block.c.number))).mappings()]
+
+
+async def test_write_commits_at_its_end(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await db.execute(block.insert(), BLOCK)
+
+    assert await blocks(engine) == [BLOCK]
+
+
+async def test_error_inside_write_leaves_nothing(engine: AsyncEngine) -> None:
+    async def write_and_fail() -> None:
+        async with write(engine) as db:
+            await db.execute(block.insert(), BLOCK)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail()
+
+    assert await blocks(engine) == []
+
+
+async def test_refused_row_is_the_callers_affair(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await db.execute(block.insert(), BLOCK)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        async with write(engine) as db:
+            await db.execute(block.insert(), BLOCK)
+
+
+async def test_reads_in_one_transaction_see_one_state(engine: AsyncEngine) -> None:
+    async with read(engine) as db:
+        before = (await db.execute(sa.select(sa.func.count()).select_from(block))).scalar_one()
+        async with write(engine) as other:
+            await other.execute(block.insert(), BLOCK)
+
+        after = (await db.execute(sa.select(sa.func.count()).select_from(block))).scalar_one()
+
+    assert (before, after) == (0, 0)
+    assert len(await blocks(engine)) == 1
+
+
+async def test_writers_wait_for_each_other(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await db.execute(block.insert(), BLOCK)
+
+    async def add() -> None:
+        async with write(engine) as db:
+            await db.execute(block.update().values(timestamp=block.c.timestamp + 1))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(add() for _ in range(5)))
+
+    assert (await blocks(engine))[0]["timestamp"] == 10
+
+
+async def test_upsert_replaces_the_row_of_its_key(engine: AsyncEngine) -> None:
+    other = {**BLOCK, "number": 2, "hash": b"i" * 32}
+    async with write(engine) as db:
+        await db.execute(block.insert(), BLOCK)
+
+        await db.execute(upsert(db, block), [{**BLOCK, "timestamp": 6}, other])
+
+    assert await blocks(engine) == [{**BLOCK, "timestamp": 6}, other]
+
+
+async def test_numbers_of_256_bits_keep_value_and_order(engine: AsyncEngine) -> None:
+    numbers = [0, 1, 255, 256, 2**64, 2**255, 2**256 - 1]
+    packed = [U256().process_bind_param(number, engine.dialect) for number in numbers]
+
+    assert packed == sorted(packed, key=lambda text: text or b"")
+    async with read(engine) as db:
+        for number in numbers:
+            shown = sa.select(sa.literal(number, U256))
+            assert (await db.execute(shown)).scalar_one() == number
+
+
+@pytest.mark.parametrize("number", [-1, 2**256])
+def test_number_that_does_not_fit_256_bits_is_refused(number: int) -> None:
+    with pytest.raises(OverflowError):
+        U256().process_bind_param(number, make_engine("sqlite://").dialect)
+
+
+async def test_foreign_keys_hold(engine: AsyncEngine) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        async with write(engine) as db:
+            await db.execute(offer.insert(), {"credit_id": 1, "asset": 1, "window": 1, "tranche": 0, "price_wei": 0})
+
+
+def test_what_is_no_url_is_refused_without_showing_it() -> None:
+    with pytest.raises(BadInput, match="expected sqlite:/// or postgresql://") as refused:
+        make_engine("someone:secret at localhost")
+    assert "secret" not in str(refused.value)
+
+
+def test_other_database_is_refused() -> None:
+    with pytest.raises(BadInput, match="expected sqlite:/// or postgresql://, got mysql") as refused:
+        make_engine("mysql://someone:secret@localhost/ledger")
+    assert "secret" not in str(refused.value)
+
+
+async def test_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/no/such/folder.db", "postgresql://u:secret@127.0.0.1:9/ledger"):
+        engine = make_engine(url)
+        with pytest.raises(DatabaseUnavailable) as refused:
+            async with write(engine):
+                pass
+        assert "secret" not in str(refused.value)
+        await engine.dispose()
+
+
+async def test_database_in_memory_keeps_what_was_written() -> None:
+    engine = make_engine("sqlite://")
+    async with write(engine) as db:
+        await db.run_sync(block.create)
+        await db.execute(block.insert(), BLOCK)
+
+    assert await blocks(engine) == [BLOCK]
+    await engine.dispose()

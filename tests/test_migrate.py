@@ -1,0 +1,117 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import commonhold.access.tables
+import commonhold.anchor.tables
+import commonhold.limits.tables
+import commonhold.meter.tables
+import commonhold.mirror.tables  # noqa: F401  (all of them: metadata has every table)
+from commonhold import migrate
+from commonhold.db import make_engine, metadata, write
+from commonhold.migrate import SchemaNewer, SchemaOlder
+
+
+def schema(connection: sa.Connection) -> dict[str, Any]:
+    """What a database has of tables, comparable with another's: columns, keys, constraints, indexes and comments."""
+    inspector = sa.inspect(connection)
+    found: dict[str, Any] = {}
+    for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
+        columns = {c["name"]: (str(c["type"]), c["nullable"], c.get("comment")) for c in inspector.get_columns(table)}
+        checks = sorted((str(c["name"]), c["sqltext"]) for c in inspector.get_check_constraints(table))
+        unique = sorted((str(u["name"]), u["column_names"]) for u in inspector.get_unique_constraints(table))
+        foreign = sorted(
+            (str(f["name"]), f["constrained_columns"], f["referred_table"], f["referred_columns"])
+            for f in inspector.get_foreign_keys(table)
+        )
+        indexes = sorted((str(i["name"]), i["column_names"], i["unique"]) for i in inspector.get_indexes(table))
+        key = inspector.get_pk_constraint(table)
+        found[table] = (columns, checks, unique, foreign, indexes, key["name"], key["constrained_columns"])
+    return found
+
+
+def differences(connection: sa.Connection) -> list[Any]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def remake(connection: sa.Connection) -> None:
+    """All tables anew, as the code says them."""
+    present = sa.MetaData()
+    present.reflect(connection)
+    present.drop_all(connection)
+    metadata.create_all(connection)
+
+
+async def test_migrated_schema_is_what_the_code_says(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        assert await db.run_sync(differences) == []
+        migrated = await db.run_sync(schema)
+
+        # Also what the comparison above leaves out, such as checks.
+        await db.run_sync(remake)
+
+        assert await db.run_sync(schema) == migrated
+
+
+async def test_upgrading_again_changes_nothing(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        before = await db.run_sync(schema)
+
+    await migrate.upgrade(engine)
+    await migrate.check(engine)
+
+    async with write(engine) as db:
+        assert await db.run_sync(schema) == before
+
+
+async def test_database_of_a_later_version_is_refused(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await db.execute(sa.text("UPDATE alembic_version SET version_num = '9999_later'"))
+
+    with pytest.raises(SchemaNewer, match="9999_later"):
+        await migrate.upgrade(engine)
+    with pytest.raises(SchemaNewer, match="9999_later"):
+        await migrate.check(engine)
+
+
+async def test_empty_database_is_older_until_it_is_upgraded(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path}/new.db")
+
+    with pytest.raises(SchemaOlder, match="at nothing, expected 0"):
+        await migrate.check(engine)
+    await migrate.upgrade(engine)
+
+    await migrate.check(engine)
+    await engine.dispose()
+
+
+async def test_every_migration_can_be_taken_back(engine: AsyncEngine) -> None:
+    def downgrade(connection: sa.Connection) -> None:
+        settings = migrate.config()
+        settings.attributes["connection"] = connection
+        command.downgrade(settings, "base")
+
+    async with write(engine) as db:
+        await db.run_sync(downgrade)
+        assert await db.run_sync(schema) == {}
+    await migrate.upgrade(engine)
+    await migrate.check(engine)
+
+
+async def test_upgrade_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path}/odd.db")
+    async with write(engine) as db:
+        await db.execute(sa.text("CREATE TABLE anchor (in_the_way INTEGER)"))
+
+    with pytest.raises(Exception, match="anchor already exists"):
+        await migrate.upgrade(engine)
+
+    async with write(engine) as db:
+        assert list(await db.run_sync(schema)) == ["anchor"]
+    await engine.dispose()
