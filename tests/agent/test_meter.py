@@ -3,16 +3,20 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from commonhold.agent.clock import NodeClock, next_boot_ms
 from commonhold.agent.meter import NodeMeter
 from commonhold.agent.spool import Spool, SpoolBroken, SpoolInUse, open_spool
 from commonhold.meter.segment import SignedSegment
+from commonhold.meter.timeline import Placed, Timeline, too_fast
 from commonhold.signing import ZERO32, p256_point, preimage, verify_es256
-from commonhold.units import AssetId, Hash32
+from commonhold.units import UNIT, AssetId, Hash32
 from tests.gateway.peers import METER
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -68,7 +72,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def check(segments: list[SignedSegment]) -> None:
-    """All that a service checks: signatures, chains, growth, sequence, no overlap."""
+    """All that a service checks, by its own rules: signatures, chains, growth, sequence, overlap, speed."""
+    timeline = Timeline()
     heads: dict[Hash32, Hash32] = {}
     totals: dict[Hash32, int] = {}
     sequences: dict[int, int] = {}
@@ -80,6 +85,11 @@ def check(segments: list[SignedSegment]) -> None:
         assert s.sequence == sequences.get(s.boot, 0)
         assert s.started_at_ms >= last_ms
         assert s.gpu_ms - totals.get(s.lease, 0) <= s.ended_at_ms - s.started_at_ms
+        placed = Placed.of(s, signed.readings[0], signed.digest(METER))
+        assert timeline.conflict(placed) is None
+        assert timeline.misfit(placed, units=UNIT, lease_from_ms=0) is None
+        assert too_fast(signed.readings, UNIT) is None
+        timeline.add(placed)
         heads[s.lease], totals[s.lease], sequences[s.boot] = s.head, s.gpu_ms, s.sequence + 1
         last_ms = s.ended_at_ms
 
@@ -330,3 +340,42 @@ def test_full_disk_leaves_no_half_line(machine: Machine, monkeypatch: pytest.Mon
     assert path.stat().st_size == size
     assert machine.meter.receipt(ONE).receipt.gpu_ms == 10
     check(machine.segments)
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["use", "tick", "receipt", "wait", "crash"]), st.integers(0, 1), st.integers(0, 40)),
+    max_size=30,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_any_history_is_accepted_by_the_services_rules_and_loses_only_what_was_not_read(
+    history: list[tuple[str, int, int]],
+) -> None:
+    used, unread = {ONE: 0, TWO: 0}, 0
+    with TemporaryDirectory() as folder:
+        machine = Machine(Path(folder))
+        for step, which, ms in history:
+            lease = (ONE, TWO)[which]
+            match step:
+                case "use":
+                    machine.use(lease, ms)
+                    used[lease] += ms
+                case "tick":
+                    machine.meter.tick()
+                case "receipt":
+                    assert machine.meter.receipt(lease).receipt.gpu_ms == machine.meter.used_ms(lease)
+                case "wait":
+                    machine.wall_ms += ms
+                case "crash":
+                    machine.lose_power()
+                    machine.start()
+                    unread += sum(used.values()) - sum(machine.meter.used_ms(held) for held in used)
+                    used = {held: machine.meter.used_ms(held) for held in used}
+        machine.meter.seal_all()
+        check(machine.segments)
+        machine.lose_power()
+
+    assert unread >= 0
+    assert {s.segment.lease: s.segment.gpu_ms for s in machine.segments} == {k: v for k, v in used.items() if v}

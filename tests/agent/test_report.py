@@ -20,25 +20,26 @@ from tests.gateway.peers import METER, Issuer, free_port, serving
 
 
 class Service(Issuer):
-    """The issuer with epochs: `epochs` are trees over segments."""
+    """The issuer with epochs: `epochs` are trees over segments, `state` is how far they have come."""
 
     epochs: list[Tree]
+    state = "anchored"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, query = scope["path"], scope["query_string"].decode()
-        if path == "/v1/epochs":
-            rows = [{"number": n, "root": hex_text(t.root), "submitter": "0x"} for n, t in enumerate(self.epochs)]
-            await answer_json(send, 200, rows)
-        elif path.startswith("/v1/epochs/"):
-            digest = Hash32(bytes.fromhex(query.removeprefix("digest=0x")))
-            held = self.epochs[int(path.split("/")[3])]
-            if all(leaf.digest != digest for leaf in held.leaves):
-                await answer_json(send, 404, {"code": "not_found"})
-                return
-            _, proof = held.proof(digest)
-            await answer_json(send, 200, {"proof": [hex_text(node) for node in proof]})
-        else:
-            await super().__call__(scope, receive, send)
+        match scope["path"].split("/")[1:]:
+            case ["v1", "epochs", number]:
+                root = hex_text(self.epochs[int(number)].root)
+                await answer_json(send, 200, {"number": int(number), "root": root, "state": self.state})
+            case ["v1", "epochs", number, "proof"]:
+                digest = Hash32(bytes.fromhex(scope["query_string"].decode().removeprefix("digest=0x")))
+                found = [n for n, held in enumerate(self.epochs) if any(leaf.digest == digest for leaf in held.leaves)]
+                if found != [int(number)]:
+                    await answer_json(send, 404, {"code": "not_found", **({"epoch": found[0]} if found else {})})
+                    return
+                _, proof = self.epochs[int(number)].proof(digest)
+                await answer_json(send, 200, {"epoch": int(number), "proof": [hex_text(node) for node in proof]})
+            case _:
+                await super().__call__(scope, receive, send)
 
 
 @pytest.fixture
@@ -116,10 +117,14 @@ async def test_proof_that_leads_to_the_root_settles_a_segment(
 ) -> None:
     first, second, third = machine.segments
     service.answer = lambda _: {"status": "recorded"}
-    service.epochs = [tree([leaf(second)]), tree([leaf(first), leaf(second)])]
+    receipts = Leaf(LeafKind.RECEIPT, ONE, Hash32(b"\x07" * 32), 10)
+    service.epochs = [tree([receipts]), tree([leaf(first), receipts]), tree([leaf(second)])]
     report = reporter(machine, http)
     await report.send()
 
+    service.state = "sent"
+    assert await report.prove() == 0  # a root that is not on the chain proves nothing
+    service.state = "anchored"
     assert await report.prove() == 2
     assert machine.spool is not None
     assert machine.spool.unproven == [third]

@@ -36,18 +36,31 @@ ACCESS = Domain("Access", CHAIN_ID, Address(bytes(19) + b"\x01"))
 METER = Domain("Meter", CHAIN_ID, Address(bytes(19) + b"\x02"))
 
 
+class PeerServer(Server):
+    """Leaves at once, where uvicorn looks ten times a second whether to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.leave = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.leave.wait()
+
+
 @asynccontextmanager
 async def serving(app: App) -> AsyncIterator[str]:
     """The base URL of `app`, served by uvicorn."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, lifespan="off", log_config=None, log_level="error", access_log=False))
+    server = PeerServer(uvicorn.Config(app, lifespan="off", log_config=None, log_level="error", access_log=False))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await server.up.wait()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.force_exit = True
+        server.leave.set()
         await task
 
 

@@ -74,9 +74,10 @@ async def test_old_keys_serve_while_the_issuer_is_away_but_not_for_ever(http: ht
 
     clock.now_s += STALE_S - 1
     assert await verified(keys, issuer, clock)
-    clock.now_s += REFETCH_S
-    with pytest.raises(IssuerUnreachable):
-        await verified(keys, issuer, clock)
+    clock.now_s += 1
+    for _ in range(2):
+        with pytest.raises(IssuerUnreachable):
+            await verified(keys, issuer, clock)
 
 
 async def test_metadata_of_another_issuer_is_refused(http: httpx.AsyncClient) -> None:

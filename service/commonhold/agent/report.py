@@ -21,6 +21,7 @@ from commonhold.signing import Domain
 from commonhold.units import Hash32, hex_text, to_hash32
 
 MAX_SEGMENTS = 50  # of one request: with 60 readings each, about 150 kB
+MAX_PROOFS = 100  # segments looked for in one pass, two small requests each
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 PROVE_EVERY_S = 60.0
@@ -41,12 +42,6 @@ class Sent:
     acknowledged: int = 0
     later: int = 0  # not yet: the service does not know the lease yet, say
     refused: int = 0  # for good; kept in the spool as evidence
-
-
-@dataclass(frozen=True, slots=True)
-class _Epoch:
-    number: int
-    root: Hash32
 
 
 class Reporter:
@@ -104,38 +99,35 @@ class Reporter:
         return Sent(acknowledged, later, refused)
 
     async def prove(self) -> int:
-        """Looks for the epochs that include what is acknowledged; how many segments that settled.
+        """Looks for anchored epochs that include what is acknowledged; how many segments that settled.
 
         The root is the service's word; an auditor holds it against the chain. Raises ServiceUnreachable.
         """
-        unproven = self._spool.unproven
-        epochs = await self._epochs() if unproven else []
-        return sum([await self._proven(signed, epochs) for signed in unproven])
+        roots: dict[int, Hash32 | None] = {}
+        return sum([await self._proven(signed, roots) for signed in self._spool.unproven[:MAX_PROOFS]])
 
-    async def _proven(self, signed: SignedSegment, epochs: Sequence[_Epoch]) -> bool:
+    async def _proven(self, signed: SignedSegment, roots: dict[int, Hash32 | None]) -> bool:
+        """`roots` are those read in this pass, by epoch; None: not anchored yet."""
         digest, segment = signed.digest(self._domain), signed.segment
-        leaf = Leaf(LeafKind.SEGMENT, segment.lease, digest, segment.gpu_ms)
-        for epoch in epochs:
-            answer = await self._get(f"/v1/epochs/{epoch.number}/proof?digest={hex_text(digest)}")
-            if answer is None:
-                continue
-            try:
-                proof = [to_hash32(node) for node in answer["proof"]]
-            except (KeyError, TypeError, BadInput) as e:
-                raise ServiceUnreachable(f"proof of segment {_key(signed)} does not parse") from e
-            if not verify(epoch.root, leaf, proof):
-                raise ServiceUnreachable(f"proof of segment {_key(signed)} leads to no root of epoch {epoch.number}")
-            self._spool.add_included(_key(signed), epoch.number, proof)
-            return True
-        return False
-
-    async def _epochs(self) -> list[_Epoch]:
-        answer = await self._get("/v1/epochs")
+        answer = await self._get(f"/v1/epochs/0/proof?digest={hex_text(digest)}")
+        if "proof" not in answer and isinstance(number := answer.get("epoch"), int):
+            answer = await self._get(f"/v1/epochs/{number}/proof?digest={hex_text(digest)}")  # it is in another one
+        if "proof" not in answer:
+            return False
         try:
-            rows = [row for row in answer or [] if row["root"]]
-            return [_Epoch(int(row["number"]), to_hash32(row["root"])) for row in rows]
+            number, proof = int(answer["epoch"]), [to_hash32(node) for node in answer["proof"]]
+            if number not in roots:
+                row = await self._get(f"/v1/epochs/{number}")
+                roots[number] = to_hash32(row["root"]) if row["state"] in ("anchored", "final") else None
         except (KeyError, TypeError, ValueError, BadInput) as e:
-            raise ServiceUnreachable("epochs of the service do not parse") from e
+            raise ServiceUnreachable(f"proof of segment {_key(signed)} does not parse") from e
+        root = roots[number]
+        if root is None:
+            return False
+        if not verify(root, Leaf(LeafKind.SEGMENT, segment.lease, digest, segment.gpu_ms), proof):
+            raise ServiceUnreachable(f"proof of segment {_key(signed)} leads to no root of epoch {number}")
+        self._spool.add_included(_key(signed), number, proof)
+        return True
 
     async def _post(self, batch: Sequence[SignedSegment]) -> list[Any]:
         body = orjson.dumps([signed.to_json() for signed in batch])
@@ -144,18 +136,20 @@ class Reporter:
             raise ServiceUnreachable(f"service {self._http.base_url}: expected a list of {len(batch)} answers")
         return answers
 
-    async def _get(self, path: str) -> Any:
-        """None for 404."""
-        return await self._json("GET", path)
+    async def _get(self, path: str) -> dict[str, Any]:
+        answer = await self._json("GET", path)
+        if not isinstance(answer, dict):
+            raise ServiceUnreachable(f"service {self._http.base_url}: expected an object at {path}")
+        return answer
 
     async def _json(self, method: str, path: str, body: bytes = b"") -> Any:
+        """The answer's JSON; also of a 404, which says where else to look."""
+        kind = {"Content-Type": "application/json"} if body else {}
         try:
-            response = await self._http.request(
-                method, path, content=body, headers={"Content-Type": "application/json"} if body else None
-            )
-            if method == "GET" and response.status_code == 404:
-                return None
-            return orjson.loads(response.raise_for_status().content)
+            response = await self._http.request(method, path, content=body, headers=kind)
+            if response.status_code != 404 or method != "GET":
+                response.raise_for_status()
+            return orjson.loads(response.content)
         except (httpx.HTTPError, orjson.JSONDecodeError) as e:
             raise ServiceUnreachable(f"service {self._http.base_url}: {type(e).__name__}") from e
 

@@ -41,14 +41,20 @@ class IssuerKeys:
             return verify(token, newer, issuer=self._issuer, audience=audience, now_s=now_s)
 
     async def _current(self) -> KeySet:
-        if self._keys is not None and self._clock_s() < self._fetched_at + FRESH_S:
+        if self._keys is None:
+            return await self._refetched()
+        age_s = self._clock_s() - self._fetched_at
+        if age_s < FRESH_S:
             return self._keys
         try:
-            return await self._refetched()
+            keys = await self._refetched()
         except IssuerUnreachable:
-            if self._keys is None or self._clock_s() >= self._fetched_at + STALE_S:
+            if age_s >= STALE_S:
                 raise
             return self._keys
+        if self._clock_s() - self._fetched_at >= STALE_S:
+            raise IssuerUnreachable(f"issuer {self._issuer} has not answered for {age_s} s")
+        return keys
 
     async def _refetched(self) -> KeySet:
         async with self._fetching:  # many requests, one fetch
