@@ -5,16 +5,18 @@ checked here and in Solidity.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from commonhold.units import Address, Hash32, address_text, hex_text, keccak256
+from commonhold.errors import BadInput
+from commonhold.units import Address, Hash32, address_text, hex_text, keccak256, to_address, to_hash32
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ZERO32 = Hash32(bytes(32))
@@ -27,6 +29,9 @@ class Statement(Protocol):
 
     CONTRACT: ClassVar[str]
     FIELDS: ClassVar[Fields]
+
+
+S = TypeVar("S", bound=Statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +252,15 @@ def typed_data(domain: Domain, statement: Statement) -> dict[str, Any]:
     }
 
 
+def from_message(kind: type[S], message: object) -> S:
+    """The statement in the `message` of its typed data: every field once, none else. Raises BadInput."""
+    names = [name for name, _ in kind.FIELDS]
+    if not isinstance(message, Mapping) or set(message) != set(names):
+        raise BadInput(f"{kind.__name__}: expected an object with exactly {', '.join(names)}")
+    struct = kind.__name__
+    return kind(**{_python_name(n): _from_json(struct, n, solidity, message[n]) for n, solidity in kind.FIELDS})
+
+
 def sign_es256(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     """r || s, 64 bytes, low s (the contracts refuse the other half, OpenZeppelin P256)."""
     r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
@@ -317,6 +331,24 @@ def _word(kind: str, value: Any) -> bytes:
     if not 0 <= value < 1 << bits:
         raise ValueError(f"{value} does not fit {kind}")
     return int(value).to_bytes(32)
+
+
+def _from_json(struct: str, name: str, kind: str, value: Any) -> Any:
+    """The inverse of `_json_value`; numbers may be JSON integers as well."""
+    if kind == "bytes32[]" and isinstance(value, list):
+        return tuple(_from_json(struct, name, "bytes32", item) for item in value)
+    if kind == "string" and isinstance(value, str):
+        return value
+    if kind == "address" and isinstance(value, str):
+        return to_address(value)
+    if kind == "bytes32" and isinstance(value, str):
+        return to_hash32(value)
+    if kind.startswith("uint") and not isinstance(value, bool):
+        bits = int(kind.removeprefix("uint"))
+        number = value if isinstance(value, int) else int(value) if re.fullmatch(r"\d{1,78}", str(value)) else -1
+        if 0 <= number < 1 << bits:
+            return number
+    raise BadInput(f"{struct}: {name}: expected {kind}, got {str(value)[:80]!r}")
 
 
 def _json_value(kind: str, value: Any) -> Any:

@@ -20,7 +20,7 @@ from eth_account.messages import encode_typed_data
 from commonhold.client.lease import Lease
 from commonhold.client.service import Deployment, NodeAsset, Service, Token
 from commonhold.errors import BadInput
-from commonhold.signing import Redemption, digest, p256_point, typed_data
+from commonhold.signing import Redemption, digest, from_message, p256_point, typed_data
 from commonhold.units import Address, AssetId, Hash32, credit_parts, hex_text, to_address, to_hash32
 
 DEADLINE_S = 600  # how long a signed redemption can still be sent to the chain
@@ -34,6 +34,19 @@ class SignedRedemption:
     lease: Hash32
     redemption: Redemption
     document: Mapping[str, Any]  # the subject token
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs; whoever has it can spend these credits into this lease, and nothing else."""
+        return {"lease": hex_text(self.lease), "document": dict(self.document)}
+
+    @classmethod
+    def from_json(cls, kept: Any) -> Self:
+        """Raises BadInput."""
+        try:
+            document = kept["document"]
+            return cls(to_hash32(kept["lease"]), from_message(Redemption, document["redemption"]), document)
+        except (KeyError, TypeError) as e:
+            raise BadInput(f"signed redemption: expected lease and document, {type(e).__name__} {e}") from e
 
 
 class Client:
