@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from commonhold.access.ask import Ask, InvalidDetails, InvalidGrant, InvalidTarget, Pending, SlowDown
 from commonhold.access.dpop import DpopInvalid, DpopProof
 from commonhold.access.siwe import SiweInvalid
-from commonhold.access.tables import access_answer, access_nonce, access_proof, access_token
+from commonhold.access.tables import access_answer, access_nonce, access_proof, access_token, relay
 from commonhold.access.token import AccessClaims
 from commonhold.db import Db
 from commonhold.limits import budget
@@ -21,6 +21,7 @@ from commonhold.units import Address, GpuMs, Hash32, hex_text
 RATE_PERIOD_S = 60
 RATE_TOKENS = 30  # tokens of one lease in RATE_PERIOD_S; a client that renews at half time needs one
 MAX_PENDING_S = 60
+KEEP_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +143,12 @@ async def consume_nonce(db: Db, nonce: str, until: int) -> None:
 
 
 async def forget(db: Db, now_s: int) -> int:
-    """Rows that nothing can depend on any more are gone; returns how many. Tokens stay a day, for the audit trail."""
-    gone = 0
-    for table in (access_proof, access_nonce, access_answer):
-        gone += (await db.execute(sa.delete(table).where(table.c.until <= now_s))).rowcount
-    old = access_token.c.expires_at <= now_s - 86_400
-    return gone + (await db.execute(sa.delete(access_token).where(old))).rowcount
+    """Rows that nothing can depend on any more are gone; returns how many. Tokens stay KEEP_S, for questions about
+    them."""
+    over = [(table, table.c.until <= now_s) for table in (access_proof, access_nonce, access_answer)]
+    over += [(access_token, access_token.c.expires_at <= now_s - KEEP_S)]
+    over += [(relay, relay.c.claimed_until <= now_s - KEEP_S)]
+    return sum([(await db.execute(sa.delete(table).where(old))).rowcount for table, old in over])
 
 
 def sha256(text: str) -> Hash32:
