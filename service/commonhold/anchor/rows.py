@@ -1,0 +1,173 @@
+"""The replayed state as the rows that a mirror would have, and as the JSON that a service would show. Pure.
+
+Made from the audit's own replay, so that equal rows, and an equal digest, mean two ways that agree.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from commonhold.anchor.state import State
+from commonhold.mirror.journal import pack
+from commonhold.mirror.tables import STATE
+from commonhold.units import Hash32, address_text, hex_text, units_text
+
+Row = dict[str, Any]
+
+_DECIMAL = {"asset", "credit_id", "price_wei", "paid_wei"}
+_UNITS = {"units", "floor_units", "total_units"}
+_KINDS = ("DATA", "MODEL", "COMPUTE")
+
+
+def tables(state: State) -> dict[str, list[Row]]:
+    """The rows of every STATE table, by its name."""
+    return {
+        "member": [
+            {
+                "address": address,
+                "nullifier": member.nullifier,
+                "controller": member.controller,
+                "root": state.root_of(address),
+                "since": member.since,
+                "until": member.until,
+            }
+            for address, member in state.members.items()
+        ],
+        "asset_class": _classes(state),
+        "asset": _assets(state),
+        "device": [{"device": device, "asset": asset} for device, asset in state.devices.items()],
+        "holding": [{"asset": a, "owner": owner, "units": n} for (a, owner), n in state.holdings.items() if n],
+        "offer": [
+            {"credit_id": o.id, "asset": o.asset, "window": o.window, "tranche": o.tranche, "price_wei": o.price}
+            for o in state.offers.values()
+        ],
+        "credit": [{"credit_id": c, "holder": holder, "seconds": n} for (c, holder), n in state.credits.items() if n],
+        "lease": [
+            {
+                "lease": lease,
+                "holder": row.redeemed.holder,
+                "credit_id": row.redeemed.id,
+                "seconds": row.redeemed.amount,
+                "starts_at": row.redeemed.starts_at,
+                "session_key": row.redeemed.key_x + row.redeemed.key_y,
+                "redeemed_block": row.block,
+                "settled_ms": row.settled_ms,
+                "paid_wei": row.released,
+            }
+            for lease, row in state.leases.items()
+        ],
+        "delivered": [
+            {"class_id": class_id, "window": window, "root": root, "level": level, "gpu_ms": gpu_ms}
+            for (class_id, window, root, level), gpu_ms in state.delivered.items()
+        ],
+        "anchor": [
+            {
+                "submitter": event.submitter,
+                "epoch": event.epoch,
+                "root": event.root,
+                "previous": event.previous,
+                "count": event.count,
+                "gpu_ms": event.gpu_ms,
+                "uri": _storable(event.uri),
+                "block_number": block,
+            }
+            for event, block in state.anchors.values()
+        ],
+    }
+
+
+def digest(found: Mapping[str, list[Row]]) -> Hash32:
+    """What mirror/digest.py says of a database with these rows."""
+    hashed = hashlib.sha256()
+    for table in STATE:
+        lines = sorted(map(pack, found[table.name]))
+        hashed.update(f"{table.name} {len(lines)}\n".encode())
+        for line in lines:
+            hashed.update(line + b"\n")
+    return Hash32(hashed.digest())
+
+
+def as_json(row: Row) -> Row:
+    """A row in the texts and numbers of the API."""
+    return {name: _value(name, value) for name, value in row.items()}
+
+
+def differences(what: str, key: tuple[str, ...], expected: Iterable[Row], got: Iterable[Row]) -> list[str]:
+    """How a service's rows differ from those that follow from the chain; fields that only it has are not looked at."""
+    ours = {_key(row, key): row for row in map(as_json, expected)}
+    theirs: dict[str, Row] = {}
+    found = []
+    for row in got:
+        name = _key(row, key)
+        if name in theirs:
+            found.append(f"{what} {name} is there twice")
+        theirs[name] = row
+    found += [f"{what} {name} is missing" for name in ours.keys() - theirs.keys()]
+    found += [f"{what} {name} is not on the chain" for name in theirs.keys() - ours.keys()]
+    for name in ours.keys() & theirs.keys():
+        for field, value in ours[name].items():
+            if theirs[name].get(field) != value:
+                found.append(f"{what} {name}: {field} is {theirs[name].get(field)!r}, the chain says {value!r}")
+    return sorted(found)
+
+
+def _classes(state: State) -> list[Row]:
+    return [
+        {
+            "class_id": class_id,
+            "name": _storable(c.created.name),
+            "kind": c.created.kind,
+            "unit": _storable(c.created.unit),
+            "hold_bps": c.created.hold_bps,
+            "use_bps": c.created.use_bps,
+            "min_level": c.created.min_level,
+            "floor_units": c.created.floor_units,
+            "total_units": c.total,
+        }
+        for class_id, c in state.classes.items()
+    ]
+
+
+def _assets(state: State) -> list[Row]:
+    return [
+        {
+            "asset": asset,
+            "class_id": a.registered.class_id,
+            "operator": a.registered.registrant,
+            "units": a.registered.units,
+            "level": a.now.level,
+            "policy": _storable(a.now.policy),
+            "content_hash": a.now.content_hash,
+            "result_hash": a.now.result_hash,
+            "meter_key": a.now.meter_key if any(a.now.meter_key) else None,
+            "appraised_at": a.now.from_s,
+            "expires_at": a.now.expires_at,
+            "uri": _storable(a.registered.uri),
+        }
+        for asset, a in state.assets.items()
+    ]
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return address_text(value) if len(value) == 20 else hex_text(value)
+    if name in _DECIMAL:
+        return str(value)
+    if name in _UNITS:
+        return units_text(value)
+    return _KINDS[value] if name == "kind" else value
+
+
+def _key(row: Row, key: tuple[str, ...]) -> str:
+    return " ".join(str(row.get(name)) for name in key)
+
+
+def _storable(text: str) -> str:
+    """As the mirror keeps text: without NUL, which PostgreSQL refuses."""
+    return text.replace("\0", "\ufffd")
+
+
+def group_units(state: State, class_id: Hash32) -> list[tuple[str, int]]:
+    """(root, units) of every group that owns some of the class, the largest first, as the API lists them."""
+    units = [(root, n) for (of, root), n in state.held.items() if of == class_id and n]
+    return [(address_text(root), n) for root, n in sorted(units, key=lambda pair: (-pair[1], pair[0]))]
