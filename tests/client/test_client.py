@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from commonhold import workload
-from commonhold.client.client import Client
+from commonhold.client.client import Client, SignedRedemption
 from commonhold.client.errors import (
     AnswerCut,
     BudgetSpent,
@@ -65,8 +66,9 @@ async def test_one_signature_redeems_and_the_token_is_for_that_lease(tmp_path: P
 async def test_same_redemption_exchanged_again_is_the_same_lease(tmp_path: Path) -> None:
     async with running(tmp_path, slow) as node, Client(node.issuer.url, WALLET) as client:
         signed = await client.sign_redemption(CREDIT, 60)
+        kept = SignedRedemption.from_json(orjson.loads(orjson.dumps(signed.to_json())))
 
-        first, again = await client.exchange(signed), await client.exchange(signed)
+        first, again = await client.exchange(signed), await client.exchange(kept)
 
     assert first.lease == again.lease == signed.lease
 
@@ -122,13 +124,25 @@ async def test_spent_budget_is_renewed_until_the_lease_is_used_up(tmp_path: Path
             await lease.request("GET", "/400", renew=False)
         with pytest.raises(BudgetSpent) as spent:
             await lease.request("GET", "/10", renew=False)
-        with pytest.raises(AnswerCut):
-            await lease.request("GET", "/400")  # renews first, then is cut at the end of the lease
+        with pytest.raises(BudgetSpent):
+            await lease.request("GET", "/400")  # renews, and is cut at the end of the lease
         with pytest.raises(BudgetSpent):
             await lease.request("GET", "/10")
 
         assert spent.value.details == {"used_gpu_ms": 100, "limit_gpu_ms": 100}
-        assert [r.receipt.gpu_ms for r in node.issuer.receipts] == [100, 200]
+        assert {r.receipt.gpu_ms for r in node.issuer.receipts} == {100, 200}
+
+
+async def test_request_that_the_budget_ends_is_sent_again_under_a_new_token(tmp_path: Path) -> None:
+    async with leased(tmp_path, quantum_ms=400) as (node, _, lease):
+        answers = [await lease.request("GET", "/150") for _ in range(6)]
+        overlapping = await asyncio.gather(*(lease.request("GET", "/150") for _ in range(4)))
+
+        assert [answer.text for answer in (*answers, *overlapping)] == ["." * 10] * 10
+        assert len(node.issuer.receipts) >= 2
+        with pytest.raises(AnswerCut):
+            async with lease.stream("GET", "/2000") as stream:  # who reads while it comes decides for himself
+                await stream.aread()
 
 
 async def test_token_that_is_about_to_end_is_renewed_before_the_request(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ class AnswerCut(CommonholdError):
     status = 502
     code = "answer_cut"
 
+    def __init__(self, message: str, limit_gpu_ms: int) -> None:
+        """limit_gpu_ms: of the token that the answer was given for."""
+        super().__init__(message, details={"limit_gpu_ms": limit_gpu_ms})
+        self.limit_gpu_ms = limit_gpu_ms
+
 
 class TokenNotOurs(CommonholdError):
     """The service issued a token that is not for what was asked: it is not used."""

@@ -93,12 +93,21 @@ class Lease:
     ) -> httpx.Response:
         """The upstream's whole answer, whatever its status.
 
-        renew: get a new token, with a receipt, when this one has ended or its budget is spent. Raises BudgetSpent,
-        GatewayRefused, AnswerCut, ReceiptDisputed, ServiceRefused, Unreachable.
+        renew: get a new token, with a receipt, when this one has ended or its budget is spent, and send the request
+        again when that happened during it: the upstream may then see it twice. Raises BudgetSpent, GatewayRefused,
+        AnswerCut, ReceiptDisputed, ServiceRefused, Unreachable.
         """
-        async with self.stream(method, path, json=json, content=content, headers=headers, renew=renew) as response:
-            await response.aread()
-        return response
+        while True:
+            try:
+                async with self.stream(
+                    method, path, json=json, content=content, headers=headers, renew=renew
+                ) as response:
+                    await response.aread()
+                return response
+            except AnswerCut as e:
+                if not renew or self.observed_gpu_ms < e.limit_gpu_ms:
+                    raise  # the budget cannot be why
+                await self._longer(e.limit_gpu_ms, BudgetSpent(402, "budget_spent", str(e), {}))
 
     @asynccontextmanager
     async def stream(
@@ -120,11 +129,12 @@ class Lease:
             await self.renew()
         self._begin()
         try:
-            response = await self._admitted(method, path, content, more, renew=renew)
+            response, token = await self._admitted(method, path, content, more, renew=renew)
             try:
                 yield response
             except httpx.RemoteProtocolError as e:
-                raise AnswerCut(f"{method} {path}: the gateway ended the answer before its end") from e
+                limit_ms = token.claims.limit_gpu_ms
+                raise AnswerCut(f"{method} {path}: the gateway ended the answer before its end", limit_ms) from e
             except httpx.HTTPError as e:
                 raise Unreachable(f"gateway {self.asset.uri}: {type(e).__name__}") from e
             finally:
@@ -138,7 +148,7 @@ class Lease:
         Raises ReceiptDisputed when (1) it is not of this lease, (2) not signed by the asset's meter key, (3) for less
         than one signed before, (4) for more than this client observed, with a tolerance.
         """
-        response = await self._admitted("GET", RECEIPT_PATH, b"", {}, renew=False)
+        response, _ = await self._admitted("GET", RECEIPT_PATH, b"", {}, renew=False)
         try:
             await response.aread()
         finally:
@@ -167,11 +177,7 @@ class Lease:
     async def renew(self) -> Token:
         """A new token for a receipt of the time used so far."""
         old = self.token
-        async with self._renewing:
-            if self.token is old:  # else another request has renewed it meanwhile
-                signed = await self.receipt()
-                self.token = await self._service.token("receipt", signed.to_json(), asset=self.asset, lease=self.lease)
-            return self.token
+        return await self._renewed(lambda: self.token is old)
 
     async def close(self) -> SignedReceipt:
         """The final receipt, at the service: what it says is what will be paid."""
@@ -196,29 +202,42 @@ class Lease:
 
     async def _admitted(
         self, method: str, path: str, content: bytes, headers: Mapping[str, str], *, renew: bool
-    ) -> httpx.Response:
-        """The open answer of the upstream, after nonces and renewals."""
-        response = await self._sent(method, path, content, headers)
+    ) -> tuple[httpx.Response, Token]:
+        """The open answer of the upstream, after nonces and renewals, and the token that it was given for."""
+        token = self.token
+        response = await self._sent(method, path, content, headers, token)
         if await _is_problem(response, 401) and problem(response)[0] == "use_dpop_nonce":
-            response = await self._sent(method, path, content, headers)
+            response = await self._sent(method, path, content, headers, token)
         if renew and await _is_problem(response, 402):
-            limit_ms = self.token.claims.limit_gpu_ms
-            spent = BudgetSpent(402, *problem(response))
-            try:
-                renewed = await self.renew()
-            except ServiceRefused as e:
-                if e.code != "invalid_authorization_details":
-                    raise
-                raise spent from e  # the lease is used up
-            if renewed.claims.limit_gpu_ms <= limit_ms:
-                raise spent
-            response = await self._sent(method, path, content, headers)
+            token = await self._longer(token.claims.limit_gpu_ms, BudgetSpent(402, *problem(response)))
+            response = await self._sent(method, path, content, headers, token)
         if await _is_problem(response, response.status_code):
             kind = BudgetSpent if response.status_code == 402 else GatewayRefused
             raise kind(response.status_code, *problem(response))
-        return response
+        return response, token
 
-    async def _sent(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def _longer(self, limit_ms: int, spent: BudgetSpent) -> Token:
+        """A token that allows more than `limit_ms`. Raises `spent` when the lease has no more."""
+        try:
+            token = await self._renewed(lambda: self.token.claims.limit_gpu_ms <= limit_ms)
+        except ServiceRefused as e:
+            if e.code != "invalid_authorization_details":
+                raise
+            raise spent from e  # the lease is used up
+        if token.claims.limit_gpu_ms <= limit_ms:
+            raise spent
+        return token
+
+    async def _renewed(self, needed: Callable[[], bool]) -> Token:
+        async with self._renewing:
+            if needed():  # another request may have renewed it meanwhile
+                signed = await self.receipt()
+                self.token = await self._service.token("receipt", signed.to_json(), asset=self.asset, lease=self.lease)
+            return self.token
+
+    async def _sent(
+        self, method: str, path: str, content: bytes, headers: Mapping[str, str], token: Token
+    ) -> httpx.Response:
         request = self._http.build_request(
             method, self.asset.uri.rstrip("/") + path, content=content, headers=dict(headers)
         )
@@ -228,10 +247,10 @@ class Lease:
             url=str(request.url),  # as it is sent: escaped
             now_s=self._clock_s(),
             jti=secrets.token_urlsafe(16),
-            access_token=self.token.text,
+            access_token=token.text,
             nonce=self._nonce,
         )
-        request.headers.update({"Authorization": f"DPoP {self.token.text}", "DPoP": proof})
+        request.headers.update({"Authorization": f"DPoP {token.text}", "DPoP": proof})
         try:
             response = await self._http.send(request, stream=True)
         except httpx.HTTPError as e:
