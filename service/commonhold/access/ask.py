@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 from commonhold.access.siwe import MAX_SIGNATURE_BYTES
 from commonhold.access.token import GRANT_TYPE
 from commonhold.errors import BadInput, CommonholdError
-from commonhold.signing import Redemption
-from commonhold.units import Hash32, to_address, to_hash32
+from commonhold.signing import Redemption, from_message
+from commonhold.units import Hash32, to_hash32
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
@@ -179,26 +179,10 @@ def subject_json(text: str) -> dict[str, Any]:
 def parse_redemption(document: Mapping[str, Any]) -> tuple[Redemption, bytes]:
     """The redemption and the holder's signature in a subject token. Raises InvalidGrant."""
     try:
-        redemption = parse_redemption_fields(document.get("redemption"))
+        redemption = from_message(Redemption, document.get("redemption"))
     except BadInput as e:
         raise InvalidGrant(f"subject token: {e}") from e
     return redemption, signature_bytes(document)
-
-
-def parse_redemption_fields(fields: object) -> Redemption:
-    """The redemption in the message of its typed data. Raises BadInput."""
-    names = [name for name, _ in Redemption.FIELDS]
-    if not isinstance(fields, dict) or set(fields) != set(names):
-        raise BadInput(f"redemption: expected an object with {', '.join(names)}")
-    return Redemption(
-        holder=to_address(str(fields["holder"])),
-        id=_number(fields, "id", 256),
-        amount=_number(fields, "amount", 64),
-        key_x=to_hash32(str(fields["keyX"])),
-        key_y=to_hash32(str(fields["keyY"])),
-        nonce=_number(fields, "nonce", 256),
-        deadline=_number(fields, "deadline", 48),
-    )
 
 
 def parse_sign_in(document: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -249,13 +233,3 @@ def _details(text: str | None) -> Hash32 | None:
         return to_hash32(str(lease))
     except BadInput as e:
         raise InvalidDetails(f"authorization_details: lease: {e}") from e
-
-
-def _number(fields: Mapping[str, Any], name: str, bits: int) -> int:
-    """A number as JSON has it, or as decimal text: wallets write uint256 as text. Raises BadInput."""
-    value = fields[name]
-    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,77}", value):
-        value = int(value)
-    if type(value) is not int or not 0 <= value < 1 << bits:
-        raise BadInput(f"{name} {str(value)[:80]!r}: expected a number of at most {bits} bits")
-    return value

@@ -5,14 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from commonhold.access.ask import parse_redemption_fields
 from commonhold.api.deps import AppState, AtBlock, Paged, Read, State, to_id
 from commonhold.api.schemas import LeaseOut, RedemptionAllowed, RedemptionIn, TypedData
 from commonhold.errors import BadInput, NotFound
 from commonhold.limits import check
 from commonhold.limits.rules import Denied
 from commonhold.mirror import read
-from commonhold.signing import Redemption, digest, typed_data
+from commonhold.signing import Redemption, digest, from_message, typed_data
 from commonhold.units import AssetId, Hash32, hex_text, to_address, to_hash32
 
 router = APIRouter(prefix="/v1", tags=["use"])
@@ -76,7 +75,7 @@ async def redemption_typed_data(
 @router.post("/redemptions/check", response_model=RedemptionAllowed)
 async def check_redemption(ask: RedemptionIn, db: Read, at: AtBlock, state: State) -> RedemptionAllowed:
     """Whether this redemption would be accepted; nothing is sent. A refusal is a 409 with the numbers of the limit."""
-    statement = parse_redemption_fields(ask.model_dump())
+    statement = from_message(Redemption, ask.model_dump())
     decision = await check.redemption(
         db, statement, now_s=max(state.clock(), at.timestamp), window_seconds=state.window_seconds
     )
