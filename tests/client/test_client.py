@@ -140,6 +140,10 @@ async def test_request_that_the_budget_ends_is_sent_again_under_a_new_token(tmp_
 
         assert [answer.text for answer in (*answers, *overlapping)] == ["." * 10] * 10
         assert len(node.issuer.receipts) >= 2
+        renewals = len(node.issuer.receipts)
+        with pytest.raises(AnswerCut):
+            await lease.request("GET", "/2000")  # longer than any token allows: it must not use up the lease
+        assert len(node.issuer.receipts) <= renewals + 2
         with pytest.raises(AnswerCut):
             async with lease.stream("GET", "/2000") as stream:  # who reads while it comes decides for himself
                 await stream.aread()

@@ -94,9 +94,11 @@ class Lease:
         """The upstream's whole answer, whatever its status.
 
         renew: get a new token, with a receipt, when this one has ended or its budget is spent, and send the request
-        again when that happened during it: the upstream may then see it twice. Raises BudgetSpent, GatewayRefused,
-        AnswerCut, ReceiptDisputed, ServiceRefused, Unreachable.
+        again, once, when that happened during it: the upstream may then see it twice. A request that takes longer than
+        one token allows is cut again. Raises BudgetSpent, GatewayRefused, AnswerCut, ReceiptDisputed, ServiceRefused,
+        Unreachable.
         """
+        again = False
         while True:
             try:
                 async with self.stream(
@@ -105,8 +107,9 @@ class Lease:
                     await response.aread()
                 return response
             except AnswerCut as e:
-                if not renew or self.observed_gpu_ms < e.limit_gpu_ms:
-                    raise  # the budget cannot be why
+                if again or not renew or self.observed_gpu_ms < e.limit_gpu_ms:
+                    raise  # once more would not help, or the budget cannot be why
+                again = True
                 await self._longer(e.limit_gpu_ms, BudgetSpent(402, "budget_spent", str(e), {}))
 
     @asynccontextmanager
