@@ -1,0 +1,54 @@
+"""The commands. Each group is a file; heavy imports wait until a command needs them, so that --help is quick."""
+
+import os
+import sys
+
+os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")  # keccak in C; without it eth-hash takes a 7 times slower one
+
+import typer
+
+from commonhold.cli import (
+    appraiser,
+    asset,
+    audit,
+    credits,
+    demo,
+    deploy,
+    developer,
+    key,
+    member,
+    node,
+    serve,
+)
+from commonhold.cli.common import fail
+from commonhold.errors import CommonholdError
+
+app = typer.Typer(
+    name="commonhold",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="A compute ownership ledger and a tokenized access service. Start with `commonhold demo`.",
+)
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.add_typer(member.app, name="member")
+app.add_typer(asset.app, name="asset")
+app.add_typer(credits.app, name="credits")
+app.command("redeem")(developer.redeem)
+app.command("call")(developer.call)
+app.command("audit")(audit.audit)
+app.add_typer(appraiser.app, name="appraiser")
+app.add_typer(node.app, name="node")
+app.add_typer(key.app, name="key")
+app.command("deploy")(deploy.deploy)
+
+
+def main() -> None:
+    """Runs a command; whatever is refused is one clear line and exit code 1."""
+    try:
+        app()
+    except CommonholdError as error:
+        fail(error, as_json="--json" in sys.argv)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

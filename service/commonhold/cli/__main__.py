@@ -1,0 +1,5 @@
+"""`python -m commonhold.cli` is `commonhold`."""
+
+from commonhold.cli import main
+
+main()

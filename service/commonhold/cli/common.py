@@ -1,0 +1,163 @@
+"""What the commands share: options, files, connections, and how results and errors are shown."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from commonhold.chain.deployment import Deployment
+from commonhold.chain.rpc import Rpc
+from commonhold.chain.send import Mined, Sender
+from commonhold.errors import BadInput, CommonholdError, Unavailable
+from commonhold.keyfile import read_wallet
+from commonhold.units import hex_text
+
+out = Console()
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+RpcOption = Annotated[str, typer.Option("--rpc", envvar="COMMONHOLD_RPC_URL", help="JSON-RPC endpoint of the chain.")]
+DeploymentOption = Annotated[
+    Path, typer.Option("--deployment", envvar="COMMONHOLD_DEPLOYMENT", help="Deployment file: chain id and addresses.")
+]
+ServiceOption = Annotated[
+    str, typer.Option("--service", envvar="COMMONHOLD_SERVICE_URL", help="URL of a Commonhold service.")
+]
+KeyOption = Annotated[
+    Path,
+    typer.Option("--key", envvar="COMMONHOLD_KEY", help="Your wallet's key file (`commonhold key new` makes one)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
+
+RPC_URL = "http://127.0.0.1:8545"
+SERVICE_URL = "http://127.0.0.1:8000"
+DEPLOYMENT = Path("deployment.json")
+
+Row = Mapping[str, object]
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's coroutine to its end."""
+    return asyncio.run(work)
+
+
+def fail(error: CommonholdError, *, as_json: bool) -> NoReturn:
+    """Says what is wrong on standard error, in one line (or as JSON), and exits with 1."""
+    if as_json:
+        body = {"error": error.code, "detail": str(error), **error.details}
+        sys.stderr.write(json.dumps(body) + "\n")
+    else:
+        err.print(f"[red]error:[/red] {error!s}", markup=True)
+    raise SystemExit(1)
+
+
+def show(value: Row | Sequence[Row], *, as_json: bool, title: str = "") -> None:
+    """Prints one thing or a list of things: JSON for scripts, a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=None if os.environ.get("COMMONHOLD_JSON_LINES") else 2) + "\n")
+        return
+    if isinstance(value, Mapping):
+        table = Table(title=title or None, show_header=False, box=None, pad_edge=False)
+        for name, item in value.items():
+            table.add_row(name, _text(item))
+        out.print(table)
+        return
+    if not value:
+        out.print(f"{title or 'Nothing'}: none")
+        return
+    table = Table(title=title or None)
+    for name in value[0]:
+        table.add_column(name, overflow="fold")
+    for row in value:
+        table.add_row(*(_text(item) for item in row.values()))
+    out.print(table)
+
+
+def _text(item: object) -> str:
+    if isinstance(item, list | tuple):
+        return ", ".join(_text(one) for one in item)
+    if isinstance(item, Mapping):
+        return ", ".join(f"{name}={_text(one)}" for name, one in item.items())
+    return "-" if item is None else str(item)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An open connection to the chain of a deployment file."""
+
+    rpc: Rpc
+    deployment: Deployment
+
+    def sender(self, key: Path) -> Sender:
+        """Sends transactions of the wallet in `key`."""
+        return Sender(self.rpc, read_wallet(key), self.deployment)
+
+
+@asynccontextmanager
+async def open_chain(rpc_url: str, deployment: Path) -> AsyncIterator[Chain]:
+    """Connects, and refuses a chain that is not the deployment's."""
+    described = Deployment.load(deployment)
+    rpc = Rpc(rpc_url)
+    try:
+        chain_id = await rpc.chain_id()
+        if chain_id != described.chain_id:
+            raise BadInput(
+                f"chain at {rpc_url}: expected chain id {described.chain_id} of {deployment}, got {chain_id}"
+            )
+        yield Chain(rpc, described)
+    finally:
+        await rpc.close()
+
+
+@asynccontextmanager
+async def open_service(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of a service; what it answers with an error becomes one line."""
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=30) as client:
+        try:
+            yield client
+        except httpx.TransportError as error:
+            raise Unavailable(f"service {url}: {type(error).__name__}, no answer") from error
+
+
+async def get(client: httpx.AsyncClient, path: str, **params: str) -> Any:
+    """The JSON of a GET; a problem of the service is raised with its own text."""
+    return answer(await client.get(path, params=params))
+
+
+def answer(response: httpx.Response) -> Any:
+    """The JSON of a response. Raises ServiceRefused with the service's own words."""
+    if response.is_success:
+        return response.json()
+    raise ServiceRefused.of(response)
+
+
+class ServiceRefused(CommonholdError):
+    """The service answered with an error; the message is its own."""
+
+    status = 502
+    code = "service_refused"
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> "ServiceRefused":
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        detail = body.get("detail") or body.get("error_description") or body.get("error") or response.reason_phrase
+        details = {k: v for k, v in body.items() if isinstance(v, str | int | bool) and k not in ("type", "detail")}
+        return cls(f"{response.request.url.host} answered {response.status_code}: {detail}", details=details)
+
+
+def mined_row(mined: Mined) -> dict[str, object]:
+    """What a mined transaction shows."""
+    return {"transaction": hex_text(mined.transaction_hash), "block": mined.block.number, "gas": mined.gas_used}

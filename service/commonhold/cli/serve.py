@@ -1,0 +1,185 @@
+"""`commonhold serve`: the service. One process: the HTTP API, and the loops that follow, settle and anchor."""
+
+import asyncio
+import os
+import secrets
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commonhold import worker
+from commonhold.cli.common import run
+from commonhold.config import Settings
+from commonhold.errors import BadInput
+
+if TYPE_CHECKING:
+    from commonhold.api.deps import AppState
+    from commonhold.chain.send import Sender
+
+KEY_ROTATION_S = 30 * 86_400
+FORGET_S = 60.0
+
+
+def serve(
+    database_url: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    rpc_url: Annotated[str | None, typer.Option("--rpc", help="JSON-RPC endpoint of the chain.")] = None,
+    deployment: Annotated[Path | None, typer.Option(help="Deployment file: chain id and addresses.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the service's own keys.")] = None,
+    relayer_key: Annotated[
+        Path | None, typer.Option(help="Key file of the account that relays, settles and anchors; without: read only.")
+    ] = None,
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int | None, typer.Option()] = None,
+    issuer: Annotated[str | None, typer.Option(help="Public URL of the service; default http://HOST:PORT.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
+    poll_s: Annotated[float | None, typer.Option(help="How often new blocks are asked for.")] = None,
+    token_ttl_s: Annotated[int | None, typer.Option(help="Lifetime of an access token, 300 at most.")] = None,
+    quantum_s: Annotated[int | None, typer.Option(help="GPU-seconds a token allows beyond the last receipt.")] = None,
+    settle_s: Annotated[float | None, typer.Option(help="How often receipts are settled on chain.")] = None,
+    epoch_s: Annotated[float | None, typer.Option(help="How often an epoch is closed and anchored.")] = None,
+) -> None:
+    """Follow the chain, issue access tokens, meter, settle, anchor, and serve the API and the page.
+
+    Every option can be set as COMMONHOLD_<NAME> instead.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    run(_serve(read_settings(given)))
+
+
+def read_settings(given: dict[str, object]) -> Settings:
+    """Options over environment over defaults. Raises BadInput naming the first setting that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"setting {name}: {first['msg'].lower()}, got {first.get('input')!r}") from error
+
+
+async def _serve(settings: Settings) -> None:
+    import uvicorn
+
+    from commonhold.api.app import create_app
+
+    async with AsyncExitStack() as stack:
+        state = await open_state(settings, stack)
+        stages = make_stages(settings, state)
+        state.faults = lambda: worker.faults(stages)
+        stop = asyncio.Event()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(state), host=settings.host, port=settings.port, log_level="warning", lifespan="off"
+            )
+        )
+        loops = asyncio.create_task(worker.run(stages, stop))
+        try:
+            await server.serve()
+        finally:
+            stop.set()
+            await loops
+        if not server.started:
+            raise BadInput(f"http://{settings.host}:{settings.port}: cannot listen there; --port 0 takes a free port")
+
+
+async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
+    """All that the service is made of, opened and checked: database, chain, keys."""
+    from commonhold import db, migrate
+    from commonhold.access.dpop import NonceKeys
+    from commonhold.access.keys import SigningKeys
+    from commonhold.api.deps import AppState
+    from commonhold.chain.deployment import Deployment
+    from commonhold.chain.rpc import Rpc
+    from commonhold.chain.send import Sender
+    from commonhold.keyfile import read_wallet
+    from commonhold.mirror.follow import Follower
+
+    deployment = Deployment.load(settings.deployment)
+    relayer = read_wallet(settings.relayer_key) if settings.relayer_key else None
+    if settings.database_url.startswith("sqlite:///"):
+        Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = db.make_engine(settings.database_url)
+    stack.push_async_callback(engine.dispose)
+    await migrate.upgrade(engine)
+    rpc = Rpc(settings.rpc_url)
+    stack.push_async_callback(rpc.close)
+    # The first step refuses another chain, another deployment and another database, before anybody is answered.
+    await Follower(rpc, deployment, engine, tier=settings.tier).step()
+    sender = Sender(rpc, relayer, deployment) if relayer else None
+    now_s = int(time.time())
+    at = await rpc.head("latest")
+    return AppState(
+        engine=engine,
+        rpc=rpc,
+        deployment=deployment,
+        sender=sender,
+        signing_keys=SigningKeys.open(settings.data_dir / "signing", now_s=now_s),
+        nonce_keys=NonceKeys(_nonce_secret(settings.data_dir / "nonce.key")),
+        issuer=settings.issuer_url,
+        window_seconds=int(await rpc.call("Access", deployment.access, "windowSeconds", at=at)),
+        submitter=sender.address if sender else deployment.deployer,
+        quantum_ms=settings.quantum_s * 1_000,
+        token_ttl_s=settings.token_ttl_s,
+        clock=lambda: int(time.time()),
+        tier=settings.tier,
+    )
+
+
+def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
+    """The loops of a service: following always, settling and anchoring when there is an account that can send."""
+    from commonhold import db
+    from commonhold.access import issue
+    from commonhold.mirror.follow import Follower
+
+    follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier)
+
+    async def follow() -> bool:
+        return not (await follower.step()).idle
+
+    async def forget() -> bool:
+        async with db.write(state.engine) as writer:
+            await issue.forget(writer, state.clock())
+        if state.clock() - state.signing_keys.keys[-1].since > KEY_ROTATION_S:
+            state.signing_keys = state.signing_keys.rotate(now_s=state.clock())
+        return False
+
+    stages = [worker.Stage("follow", follow, settings.poll_s), worker.Stage("forget", forget, FORGET_S)]
+    if state.sender is not None:
+        stages += _sending_stages(settings, state, state.sender)
+    return stages
+
+
+def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> list[worker.Stage]:
+    """Each is safe to repeat: what the chain has already is skipped there, and here once the mirror shows it."""
+    from commonhold import db
+    from commonhold.anchor import batch, publish
+    from commonhold.meter.settle import settle
+
+    async def settle_receipts() -> bool:
+        await settle(state.engine, sender)
+        return False
+
+    async def anchor_epochs() -> bool:
+        domain = state.deployment.domain("Meter")
+        async with db.write(state.engine) as writer:
+            await batch.close(writer, domain=domain, submitter=sender.address, now_s=state.clock())
+        await publish.publish(state.engine, sender, base_uri=state.issuer)
+        return False
+
+    return [
+        worker.Stage("settle", settle_receipts, settings.settle_s),
+        worker.Stage("anchor", anchor_epochs, settings.epoch_s),
+    ]
+
+
+def _nonce_secret(path: Path) -> bytes:
+    """The secret of the service's stateless nonces; made at the first start."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    return path.read_bytes()
