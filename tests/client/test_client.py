@@ -1,6 +1,7 @@
 """The client against a real issuer and a real node: redeeming, using, renewing, and refusing to sign too much."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,12 +111,14 @@ async def test_receipt_is_countersigned_and_renewal_raises_the_limit(tmp_path: P
 async def test_overlapping_requests_are_observed_and_charged_once(tmp_path: Path) -> None:
     async with leased(tmp_path) as (_, _, lease):
         await lease.request("GET", "/0")  # brings the nonce
+        before, started = lease.observed_gpu_ms, time.monotonic()
         await asyncio.gather(*(lease.request("GET", "/300") for _ in range(3)))
+        wall_ms = (time.monotonic() - started) * 1_000
 
         signed = await lease.close()
 
-        assert 290 <= signed.receipt.gpu_ms < 600
-        assert lease.observed_gpu_ms < 700
+        assert 300 <= signed.receipt.gpu_ms <= before + wall_ms + 5
+        assert 300 <= lease.observed_gpu_ms <= before + wall_ms + 5
 
 
 async def test_spent_budget_is_renewed_until_the_lease_is_used_up(tmp_path: Path) -> None:
@@ -134,19 +137,23 @@ async def test_spent_budget_is_renewed_until_the_lease_is_used_up(tmp_path: Path
 
 
 async def test_request_that_the_budget_ends_is_sent_again_under_a_new_token(tmp_path: Path) -> None:
-    async with leased(tmp_path, quantum_ms=400) as (node, _, lease):
-        answers = [await lease.request("GET", "/150") for _ in range(6)]
-        overlapping = await asyncio.gather(*(lease.request("GET", "/150") for _ in range(4)))
+    async with leased(tmp_path, quantum_ms=1_000) as (node, _, lease):
+        answers = [await lease.request("GET", "/200") for _ in range(5)]
+        overlapping = await asyncio.gather(*(lease.request("GET", "/200") for _ in range(4)))
 
-        assert [answer.text for answer in (*answers, *overlapping)] == ["." * 10] * 10
-        assert len(node.issuer.receipts) >= 2
-        renewals = len(node.issuer.receipts)
+        assert [answer.text for answer in (*answers, *overlapping)] == ["." * 10] * 9
+        assert node.issuer.receipts
+
+
+async def test_request_longer_than_a_token_does_not_use_up_the_lease(tmp_path: Path) -> None:
+    async with leased(tmp_path, quantum_ms=100) as (node, _, lease):
         with pytest.raises(AnswerCut):
-            await lease.request("GET", "/2000")  # longer than any token allows: it must not use up the lease
-        assert len(node.issuer.receipts) <= renewals + 2
+            await lease.request("GET", "/1000")
         with pytest.raises(AnswerCut):
-            async with lease.stream("GET", "/2000") as stream:  # who reads while it comes decides for himself
+            async with lease.stream("GET", "/1000") as stream:  # who reads while it comes decides for himself
                 await stream.aread()
+
+        assert [r.receipt.gpu_ms for r in node.issuer.receipts] == [100, 200]
 
 
 async def test_token_that_is_about_to_end_is_renewed_before_the_request(tmp_path: Path) -> None:
