@@ -58,6 +58,11 @@ def write_p256(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def read_or_write_p256(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key in `path`; a new one when there is no file. Raises KeyFileError."""
+    return read_p256(path) if path.exists() else write_p256(path)
+
+
 def wallet_address(key: bytes) -> Address:
     """The address of a wallet key."""
     return Address(bytes.fromhex(Account.from_key(key).address[2:]))
@@ -84,3 +89,5 @@ def _write(path: Path, content: bytes) -> None:
         raise KeyFileError(f"key file {path}: exists already; a key is never overwritten") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # what is signed with a key that a power cut took could never be signed again

@@ -7,13 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from commonhold.agent import meterkey
 from commonhold.agent.report import Reporter, Sent, ServiceUnreachable
 from commonhold.anchor.merkle import Leaf, LeafKind, Tree, tree
-from commonhold.errors import BadInput
 from commonhold.gateway.asgi import Receive, Scope, Send, answer_json
 from commonhold.meter.segment import SignedSegment
-from commonhold.signing import p256_point
 from commonhold.units import Hash32, hex_text
 from tests.agent.test_meter import ONE, POINT, TWO, Machine
 from tests.gateway.peers import METER, Issuer, free_port, serving
@@ -144,17 +141,3 @@ async def test_proof_that_leads_elsewhere_settles_nothing(
         await report.prove()
     assert machine.spool is not None
     assert len(machine.spool.unproven) == 3
-
-
-def test_meter_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "meter.pem"
-
-    made, loaded = meterkey.load_or_create(path), meterkey.load_or_create(path)
-
-    assert p256_point(made.public_key()) == p256_point(loaded.public_key())
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text("no key")
-    with pytest.raises(BadInput, match="P-256"):
-        meterkey.load_or_create(path)
-    with pytest.raises(BadInput, match="no such file"):
-        meterkey.load(tmp_path / "absent")

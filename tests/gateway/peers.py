@@ -19,9 +19,9 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey
 
+from commonhold import keyfile
 from commonhold.access import dpop
 from commonhold.access.token import AccessClaims, grant_json, mint
-from commonhold.agent import meterkey
 from commonhold.gateway.asgi import App, Receive, Scope, Send, answer_json, read_body
 from commonhold.gateway.config import NodeConfig
 from commonhold.gateway.node import Server, serve
@@ -259,7 +259,7 @@ async def started(
 ) -> AsyncIterator[Node]:
     config = make_config(folder, upstream_url, service_url, **changes)
     peer.url, peer.audience = service_url, config.audience
-    peer.meter_key = p256_point(meterkey.load_or_create(Path(config.meter_key)).public_key())
+    peer.meter_key = p256_point(keyfile.read_or_write_p256(Path(config.meter_key)).public_key())
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(config, stop, lambda _: ready.set()))
     waiting = asyncio.create_task(ready.wait())

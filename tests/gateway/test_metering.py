@@ -16,7 +16,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from commonhold.agent import meterkey
+from commonhold import keyfile
 from commonhold.agent.spool import open_spool
 from commonhold.errors import BadInput
 from commonhold.gateway.asgi import Receive, Scope, Send, read_body
@@ -267,7 +267,7 @@ async def test_kill_9_loses_at_most_one_interval_and_the_spool_is_sent_afterward
     async with serving(issuer) as issuer.url, serving(slow) as upstream, httpx.AsyncClient(trust_env=False) as http:
         config = make_config(tmp_path, upstream, issuer.url, interval_ms=20)
         issuer.audience = config.audience
-        issuer.meter_key = p256_point(meterkey.load_or_create(Path(config.meter_key)).public_key())
+        issuer.meter_key = p256_point(keyfile.read_or_write_p256(Path(config.meter_key)).public_key())
         node = Node(issuer, config, ec.generate_private_key(ec.SECP256R1()), http)
         async with process(tmp_path, config) as child:
             await node.primed()

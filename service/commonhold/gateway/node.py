@@ -17,8 +17,9 @@ from pathlib import Path
 import httpx
 import uvicorn
 
+from commonhold import keyfile
 from commonhold.access.dpop import NonceKeys
-from commonhold.agent import meterkey, telemetry
+from commonhold.agent import telemetry
 from commonhold.agent.clock import NodeClock, next_boot_ms
 from commonhold.agent.meter import MAX_READINGS, NodeMeter
 from commonhold.agent.report import Reporter, ServiceUnreachable
@@ -63,7 +64,7 @@ async def serve(config: NodeConfig, stop: asyncio.Event, ready: Callable[[int], 
         boot_ms = next_boot_ms(time.time_ns() // 1_000_000, spool.last_ms)
         meter = NodeMeter(
             domain=config.domain,
-            key=meterkey.load_or_create(Path(config.meter_key)),
+            key=keyfile.read_or_write_p256(Path(config.meter_key)),
             asset=config.asset_id,
             gpus=config.gpus,
             spool=spool,
