@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from commonhold.api.deps import AtBlock, Read, State, fresh
 from commonhold.api.schemas import DeploymentOut, PositionOut, StatusOut
+from commonhold.errors import Unavailable
 from commonhold.mirror import read
 from commonhold.mirror.digest import digest
 
@@ -44,8 +45,10 @@ async def healthz() -> Response:
 
 @router.get("/readyz", status_code=204)
 async def readyz(state: State) -> Response:
-    """The node answers and the mirror has followed it: tokens can be issued. Else 503."""
+    """The node answers, the mirror has followed it and every loop runs: tokens can be issued. Else 503."""
     await fresh(state)
+    if faults := state.faults():
+        raise Unavailable("; ".join(f"{name}: {text}" for name, text in faults.items()))
     return Response(status_code=204)
 
 

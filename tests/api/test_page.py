@@ -1,0 +1,57 @@
+"""The page for people: everything with its level and policy, nothing from elsewhere, and faults shown."""
+
+import pytest
+
+from commonhold.units import address_text
+from tests.actors import address_of
+from tests.api.conftest import sqlite_only
+from tests.api.service import Service
+
+pytestmark = [pytest.mark.chain, sqlite_only]
+
+
+async def test_the_page_shows_assets_with_level_and_policy(service: Service) -> None:
+    await service.deployed.admit("provider", "owner")
+    await service.deployed.register_compute(split={"provider": 5_000_000, "owner": 3_000_000})
+    await service.mirrored()
+
+    page = await service.http.get("/")
+
+    assert page.status_code == 200
+    assert "3 attested (development)" in page.text
+    assert '<span class="development">development</span>' in page.text
+    assert address_text(address_of("owner")) in page.text
+    assert "compute/h100-sxm" in page.text
+
+
+async def test_the_page_loads_nothing_from_elsewhere(service: Service) -> None:
+    page = await service.http.get("/")
+
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "src=" not in page.text
+    assert "http-equiv" not in page.text
+
+
+async def test_what_is_registered_cannot_run_as_script(service: Service) -> None:
+    await service.deployed.admit("provider")
+    appraisal = await service.deployed.appraisal("provider", 8_000_000, policy="<script>alert(1)</script>")
+    await service.deployed.register(appraisal, "provider")
+    await service.mirrored()
+
+    page = await service.http.get("/")
+
+    assert "<script>alert" not in page.text
+    assert "&lt;script&gt;alert(1)" in page.text
+
+
+async def test_a_stopped_loop_is_shown_and_withdraws_readiness(service: Service) -> None:
+    assert (await service.http.get("/readyz")).status_code == 204
+    assert (await service.http.get("/status")).json()["faults"] == {}
+
+    service.state.faults = lambda: {"follow": "UnknownEvent: block 12, log 3"}
+
+    ready = await service.http.get("/readyz")
+    assert ready.status_code == 503
+    assert "follow: UnknownEvent: block 12, log 3" in ready.json()["detail"]
+    assert (await service.http.get("/status")).json()["faults"] == {"follow": "UnknownEvent: block 12, log 3"}
+    assert "UnknownEvent: block 12, log 3" in (await service.http.get("/")).text
