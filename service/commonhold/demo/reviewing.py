@@ -22,13 +22,13 @@ async def audit(world: World) -> None:
         )
     show.expect("checks that failed", [], [check["name"] for check in report["checks"] if not check["ok"]])
 
-    await _tamper(world, +1)
+    await _tamper(world, -1)
     try:
         failed = json.loads(await world.processes.call([*_arguments(world), "--json"], expected_exit=1))
         found = next(check for check in failed["checks"] if not check["ok"])
         show.refused("the audit, one database row changed by 0.000001 units", f"{found['name']}: {found['detail']}")
     finally:
-        await _tamper(world, -1)
+        await _tamper(world, +1)
     await world.processes.call([*_arguments(world), "--json"])
     show.fact("the row put back", "the audit passes again")
 
