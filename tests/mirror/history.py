@@ -11,6 +11,7 @@ from commonhold.units import (
     BlockNumber,
     Hash32,
     Units,
+    Window,
     class_id,
     credit_id,
 )
@@ -31,7 +32,8 @@ PROVIDER, AFFILIATE, DEVELOPER, STRANGER = (
 )
 GPUS, TEXT = class_id("compute/h100-sxm"), class_id("data/text")
 NODE, CORPUS = AssetId(2**191 + 1), AssetId(2)
-GRANTED, SOLD = credit_id(NODE, 100, 0), credit_id(NODE, 100, 1)
+WINDOW = Window(100)
+GRANTED, SOLD = credit_id(NODE, WINDOW, 0), credit_id(NODE, WINDOW, 1)
 LEASE = hash32("lease")
 
 HISTORY: tuple[e.ChainEvent, ...] = (

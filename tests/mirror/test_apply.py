@@ -11,7 +11,7 @@ from commonhold.mirror.apply import MirrorBroken, apply
 from commonhold.mirror.digest import dump
 from commonhold.mirror.read import AssetRow, Credit, Delivered, Holding, LeaseRow, Member, Offer
 from commonhold.signing import ZERO32
-from commonhold.units import Units
+from commonhold.units import AssetId, BlockNumber, CreditId, GpuMs, Seconds, Units, Wei
 from tests.mirror.history import (
     AFFILIATE,
     CORPUS,
@@ -27,6 +27,7 @@ from tests.mirror.history import (
     SOLD,
     STRANGER,
     TEXT,
+    WINDOW,
     hash32,
     play,
     stamp,
@@ -88,28 +89,31 @@ async def test_credits_leases_and_deliveries(engine: AsyncEngine) -> None:
         await play(db)
 
     async with read(engine) as db:
-        assert await mirror.offers(db) == [Offer(GRANTED, NODE, 100, 0, 0), Offer(SOLD, NODE, 100, 1, 10**30)]
-        assert await mirror.credits(db, AFFILIATE) == [Credit(GRANTED, AFFILIATE, 600)]
-        assert await mirror.credits(db, DEVELOPER) == [Credit(SOLD, DEVELOPER, 100)]
+        assert await mirror.offers(db) == [
+            Offer(GRANTED, NODE, WINDOW, 0, Wei(0)),
+            Offer(SOLD, NODE, WINDOW, 1, Wei(10**30)),
+        ]
+        assert await mirror.credits(db, AFFILIATE) == [Credit(GRANTED, AFFILIATE, Seconds(600))]
+        assert await mirror.credits(db, DEVELOPER) == [Credit(SOLD, DEVELOPER, Seconds(100))]
         redeemed_at = next(n for n, event in enumerate(HISTORY, 1) if isinstance(event, e.Redeemed))
         assert await mirror.leases(db) == [
             LeaseRow(
                 lease=LEASE,
                 holder=DEVELOPER,
                 credit_id=GRANTED,
-                seconds=3_000,
+                seconds=Seconds(3_000),
                 starts_at=60_480_000,
                 session_key=hash32("session x") + hash32("session y"),
-                redeemed_block=redeemed_at,
-                settled_ms=1_500,
-                paid_wei=7 * 10**30,
+                redeemed_block=BlockNumber(redeemed_at),
+                settled_ms=GpuMs(1_500),
+                paid_wei=Wei(7 * 10**30),
                 asset=NODE,
-                window=100,
+                window=WINDOW,
                 tranche=0,
-                price_wei=0,
+                price_wei=Wei(0),
             )
         ]
-        assert await mirror.delivered(db) == [Delivered(GPUS, 100, PROVIDER, 4, 1_500)]
+        assert await mirror.delivered(db) == [Delivered(GPUS, WINDOW, PROVIDER, 4, GpuMs(1_500))]
 
 
 async def test_anyone_may_anchor_any_number_and_text(engine: AsyncEngine) -> None:
@@ -127,13 +131,13 @@ BROKEN: dict[str, ChainEvent] = {
     "more units than there are": e.Transfer("Ledger", PROVIDER, PROVIDER, AFFILIATE, NODE, 1_500_001),
     "units of no asset": e.Transfer("Ledger", PROVIDER, NOBODY, PROVIDER, 999, 1),
     "credits of no offer": e.Transfer("Access", PROVIDER, NOBODY, DEVELOPER, 999, 1),
-    "an offer of no asset": e.Opened(1, 999, 100, 0, 0),
+    "an offer of no asset": e.Opened(CreditId(1), AssetId(999), 100, 0, 0),
     "a member who was never admitted": e.Renewed(STRANGER, 10_000),
     "an admission twice": e.Admitted(PROVIDER, hash32("another's"), 2_000, 9_000),
     "an identity twice": e.Admitted(STRANGER, hash32("provider's"), 2_000, 9_000),
     "a group that is not there": e.Attached(STRANGER, PROVIDER, STRANGER, PROVIDER, ZERO32),
     "a group under its member": e.Attached(AFFILIATE, PROVIDER, AFFILIATE, PROVIDER, ZERO32),
-    "a renewed asset that is not there": e.AppraisalRenewed(999, 4, "p", LEASE, LEASE, LEASE, LEASE, 8_000),
+    "a renewed asset that is not there": e.AppraisalRenewed(AssetId(999), 4, "p", LEASE, LEASE, LEASE, LEASE, 8_000),
     "time that was settled before": e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 1_500, 500, 0, hash32("head 2")),
     "time past the lease": e.Settled(LEASE, GPUS, PROVIDER, 100, 4, 3_000_001, 2_998_501, 0, hash32("head 3")),
     "a payment for no lease": e.Released(hash32("no lease"), PROVIDER, 1),

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -134,7 +135,7 @@ class CommitFaults:
     def _on_commit(self, connection: sa.Connection) -> None:
         self._writes = not connection.get_execution_options().get("commonhold_read")
 
-    def _do_commit(self, dbapi_connection: object) -> None:
+    def _do_commit(self, dbapi_connection: Any) -> None:
         if self._writes and self.fault == "failed, not stored":
             raise Lost
         self._commit(dbapi_connection)

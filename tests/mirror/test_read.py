@@ -7,7 +7,7 @@ from commonhold.errors import Unavailable
 from commonhold.mirror import read as mirror
 from commonhold.mirror.apply import apply
 from commonhold.signing import ZERO32
-from commonhold.units import AssetId, class_id
+from commonhold.units import AssetId, Units, Window, class_id
 from tests.mirror.history import (
     AFFILIATE,
     CORPUS,
@@ -17,11 +17,13 @@ from tests.mirror.history import (
     HISTORY,
     LEASE,
     LEDGER,
+    NOBODY,
     NODE,
     PROVIDER,
     SOLD,
     STRANGER,
     TEXT,
+    WINDOW,
     hash32,
     play,
     stamp,
@@ -47,8 +49,8 @@ async def test_what_is_not_there_is_none_or_nothing(engine: AsyncEngine) -> None
         assert await mirror.holding(db, NODE, PROVIDER) == 0
         assert await mirror.credit_seconds(db, GRANTED, DEVELOPER) == 0
         assert await mirror.held_by(db, GPUS, PROVIDER) == 0
-        assert await mirror.acquired_by(db, GPUS, 100, DEVELOPER) == 0
-        assert await mirror.issued(db, NODE, 100) == 0
+        assert await mirror.acquired_by(db, GPUS, WINDOW, DEVELOPER) == 0
+        assert await mirror.issued(db, NODE, WINDOW) == 0
         assert await mirror.group_holdings(db, GPUS) == []
 
 
@@ -60,9 +62,9 @@ async def test_units_and_seconds_count_per_account_before_groups_join(engine: As
     async with read(engine) as db:
         assert await mirror.group_holdings(db, GPUS) == [(PROVIDER, 1_500_000), (AFFILIATE, 500_000)]
         assert await mirror.held_by(db, GPUS, PROVIDER) == 1_500_000
-        assert await mirror.acquired_by(db, GPUS, 100, DEVELOPER) == 3_000 + 100
-        assert await mirror.redeemed_by(db, GPUS, 100, DEVELOPER) == 3_000
-        assert await mirror.acquired_by(db, GPUS, 100, AFFILIATE) == 600
+        assert await mirror.acquired_by(db, GPUS, WINDOW, DEVELOPER) == 3_000 + 100
+        assert await mirror.redeemed_by(db, GPUS, WINDOW, DEVELOPER) == 3_000
+        assert await mirror.acquired_by(db, GPUS, WINDOW, AFFILIATE) == 600
 
 
 async def test_units_and_seconds_count_for_the_root_of_a_group(engine: AsyncEngine) -> None:
@@ -75,10 +77,10 @@ async def test_units_and_seconds_count_for_the_root_of_a_group(engine: AsyncEngi
         assert await mirror.held_by(db, GPUS, PROVIDER) == 2_000_000
         assert await mirror.held_by(db, GPUS, AFFILIATE) == 0
         assert await mirror.held_by(db, TEXT, PROVIDER) == 700
-        assert await mirror.acquired_by(db, GPUS, 100, PROVIDER) == 3_000 + 100 + 600
-        assert await mirror.redeemed_by(db, GPUS, 100, PROVIDER) == 3_000
-        assert await mirror.acquired_by(db, GPUS, 101, PROVIDER) == 0
-        assert await mirror.acquired_by(db, TEXT, 100, PROVIDER) == 0
+        assert await mirror.acquired_by(db, GPUS, WINDOW, PROVIDER) == 3_000 + 100 + 600
+        assert await mirror.redeemed_by(db, GPUS, WINDOW, PROVIDER) == 3_000
+        assert await mirror.acquired_by(db, GPUS, Window(WINDOW + 1), PROVIDER) == 0
+        assert await mirror.acquired_by(db, TEXT, WINDOW, PROVIDER) == 0
 
 
 async def test_commons_is_in_nobodys_group(engine: AsyncEngine) -> None:
@@ -96,25 +98,25 @@ async def test_issued_counts_held_and_redeemed_credits_of_every_tranche(engine: 
         await play(db)
 
     async with read(engine) as db:
-        assert await mirror.issued(db, NODE, 100) == 3_600 + 100
-        assert await mirror.issued(db, NODE, 101) == 0
-        assert await mirror.issued(db, CORPUS, 100) == 0
+        assert await mirror.issued(db, NODE, WINDOW) == 3_600 + 100
+        assert await mirror.issued(db, NODE, Window(WINDOW + 1)) == 0
+        assert await mirror.issued(db, CORPUS, WINDOW) == 0
 
 
 async def test_groups_that_own_the_same_are_in_order_of_address(engine: AsyncEngine) -> None:
     other = class_id("data/other")
     async with write(engine) as db:
-        await apply(db, stamp(1), e.ClassCreated(other, "data/other", 0, "MB", 10_000, 10_000, 0, 1), journaled=False)
+        await apply(
+            db, stamp(1), e.ClassCreated(other, "data/other", 0, "MB", 10_000, 10_000, 0, Units(1)), journaled=False
+        )
         for owner in (PROVIDER, AFFILIATE, DEVELOPER):
             await apply(db, stamp(2), e.Admitted(owner, hash32(owner.hex()[:30]), 1, 9), journaled=False)
         registered = e.Registered(
-            AssetId(5), other, PROVIDER, 9, 0, "", hash32("c"), hash32("r"), (), ZERO32, ZERO32, 5, ""
+            AssetId(5), other, PROVIDER, Units(9), 0, "", hash32("c"), hash32("r"), (), ZERO32, ZERO32, 5, ""
         )
         await apply(db, stamp(3), registered, journaled=False)
         for owner, units in ((PROVIDER, 2), (DEVELOPER, 5), (AFFILIATE, 2)):
-            await apply(
-                db, stamp(3), e.Transfer("Ledger", PROVIDER, bytes(20), owner, AssetId(5), units), journaled=False
-            )
+            await apply(db, stamp(3), e.Transfer("Ledger", PROVIDER, NOBODY, owner, AssetId(5), units), journaled=False)
 
     async with read(engine) as db:
         assert await mirror.group_holdings(db, other) == [(DEVELOPER, 5), (AFFILIATE, 2), (PROVIDER, 2)]
