@@ -9,8 +9,9 @@ from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import Follower
 from commonhold.units import Window, class_id, credit_parts
 from tests.mirror.following import catch_up
-from tests.models.history import HORIZON, History
+from tests.models.history import History
 from tests.models.ledger import Ledgers
+from tests.models.small import HORIZON
 from tests.models.state import ZERO
 
 pytestmark = pytest.mark.chain

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from commonhold import signing
-from commonhold.chain import deploy
+from commonhold.chain.deploy import deploy
 from commonhold.chain.deployment import ContractName
 from commonhold.chain.node import Anvil
 from commonhold.chain.rpc import Rpc
@@ -16,17 +16,11 @@ from commonhold.chain.send import ContractRefused
 from commonhold.signing import Statement
 from commonhold.units import UNIT, Address, Hash32, address_text, class_id, credit_id, credit_parts, keccak256
 from tests.actors import APPRAISERS, ATTESTERS, Deployed, address_of, key_of, point_of
-from tests.models.ledger import ClassParams, Genesis, Ledgers
+from tests.models.ledger import Ledgers
+from tests.models.small import GPUS, HORIZON, TEXT, WINDOW_S, genesis, model_genesis
 
-WINDOW_S = 3_600
-HORIZON = 2
 MEMBERS = ("provider", "affiliate", "owner", "buyer", "lessee")
 EVERYONE = (*MEMBERS, "stranger")
-GPUS, TEXT = "compute/h100-sxm", "data/text"
-CLASSES = (
-    ClassParams(GPUS, 2, "GPU", hold_bps=4_000, use_bps=1_500, min_level=3, floor_units=10 * UNIT),
-    ClassParams(TEXT, 0, "MB", hold_bps=5_000, use_bps=10_000, min_level=0, floor_units=1_000),
-)
 PURSE = 10**6
 ACCESS_TO_COINS = 10**9  # more than a purse: payments fail for lack of coins first
 
@@ -52,11 +46,9 @@ class History:
         await anvil.request("evm_setNextBlockTimestamp", start)
         for role in (*EVERYONE, "deployer", "relayer"):
             await anvil.fund(address_text(address_of(role)), 10**20)
-        deployment = await deploy.deploy(rpc, key_of("deployer"), _genesis())
-        names = ("members", "ledger", "access", "meter")
-        addresses = {name: getattr(deployment, name) for name in names}
+        deployment = await deploy(rpc, key_of("deployer"), genesis())
         deployed = Deployed(anvil, rpc, deployment, WINDOW_S)
-        history = cls(deployed, Ledgers(_model_genesis(deployment.chain_id, addresses), now_s=start), random)
+        history = cls(deployed, Ledgers(model_genesis(deployment), now_s=start), random)
         for role in EVERYONE:
             await deployed.send("deployer", "Coin", "transfer", address_of(role), PURSE)
             await deployed.send(role, "Coin", "approve", deployment.access, ACCESS_TO_COINS)
@@ -383,36 +375,3 @@ class History:
 
 
 _ROLES = {address_of(role): role for role in EVERYONE}
-
-
-def _genesis() -> deploy.Genesis:
-    return deploy.Genesis(
-        attesters=tuple(address_of(role) for role in ATTESTERS),
-        attester_threshold=2,
-        admissions_per_day=8,
-        appraisers=tuple(address_of(role) for role in APPRAISERS),
-        appraiser_threshold=2,
-        classes=[
-            deploy.ClassParams(p.name, p.kind, p.unit, p.hold_bps, p.use_bps, p.min_level, p.floor_units)
-            for p in CLASSES
-        ],
-        window_seconds=WINDOW_S,
-        horizon=HORIZON,
-        token=None,
-    )
-
-
-def _model_genesis(chain_id: int, addresses: dict[str, Address]) -> Genesis:
-    same = _genesis()
-    return Genesis(
-        chain_id=chain_id,
-        **addresses,
-        attesters=frozenset(same.attesters),
-        attester_threshold=same.attester_threshold,
-        admissions_per_day=same.admissions_per_day,
-        appraisers=frozenset(same.appraisers),
-        appraiser_threshold=same.appraiser_threshold,
-        classes=CLASSES,
-        window_seconds=WINDOW_S,
-        horizon=HORIZON,
-    )
