@@ -27,8 +27,8 @@ contract TransferTest is Base {
         units = units % 4 == 0 ? units : bound(units, 0, MOST_HELD + 1);
         uint256 other = registerMachine(developer, before);
         if (together) attach(developer, provider);
-        bool fits = together || units == 0 || before + units <= MOST_HELD;
         bool enough = units <= MOST_HELD;
+        bool fits = together || units == 0 || (enough && before + units <= MOST_HELD);
         assertEq(ledger.canTransfer(provider, developer, asset, units), fits && enough);
 
         if (!enough) {
