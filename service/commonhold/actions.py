@@ -16,7 +16,7 @@ from commonhold.chain.send import Mined, Sender
 from commonhold.errors import CommonholdError
 from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, Statement
-from commonhold.units import Address, AssetId, CreditId, Hash32, Units, hex_text
+from commonhold.units import Address, AssetId, CreditId, Hash32, Units, hex_text, keccak256
 
 E = TypeVar("E", Opened, Redeemed, Registered)
 QuorumSignatures = Sequence[tuple[Address, bytes]]
@@ -43,6 +43,12 @@ def quorum(keys: Iterable[bytes], domain: Domain, statement: Statement) -> Quoru
 def ordered(signatures: Mapping[Address, bytes]) -> QuorumSignatures:
     """Signatures by signer, ascending."""
     return sorted(signatures.items())
+
+
+def identity_nullifier(identity: str) -> Hash32:
+    """The nullifier of a real-world identity (an LEI, a registry number): the hash of its text, so that it is admitted
+    once. Attesters agree on the text."""
+    return keccak256(b"commonhold/identity/v1" + identity.strip().upper().encode())
 
 
 async def admit(sender: Sender, admission: signing.Admission, signatures: QuorumSignatures) -> Mined:

@@ -4,12 +4,14 @@ import os
 import stat
 from pathlib import Path
 
+import coincurve
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from eth_account import Account
 
 from commonhold.errors import BadInput
-from commonhold.units import Address
+from commonhold.units import Address, keccak256
+
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # SEC 2, 2.4.1
 
 
 class KeyFileError(BadInput):
@@ -25,8 +27,8 @@ def read_wallet(path: Path) -> bytes:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
-    if len(key) != 32:
-        raise KeyFileError(f"key file {path}: expected 64 hexadecimal digits, got something else")
+    if len(key) != 32 or not 0 < int.from_bytes(key) < SECP256K1_ORDER:
+        raise KeyFileError(f"key file {path}: expected 64 hexadecimal digits of a key, got something else")
     return key
 
 
@@ -64,8 +66,8 @@ def read_or_write_p256(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def wallet_address(key: bytes) -> Address:
-    """The address of a wallet key."""
-    return Address(bytes.fromhex(Account.from_key(key).address[2:]))
+    """The address of a wallet key: the last 20 bytes of the hash of its public point."""
+    return Address(keccak256(coincurve.PrivateKey(key).public_key.format(compressed=False)[1:])[12:])
 
 
 def _read(path: Path) -> bytes:

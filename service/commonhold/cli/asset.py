@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from commonhold import actions
-from commonhold.actions import Share
 from commonhold.cli import common
 from commonhold.cli.common import (
     DEPLOYMENT,
@@ -32,6 +30,7 @@ from commonhold.errors import BadInput
 from commonhold.units import Units, address_text, level_text, to_address, to_units, units_text
 
 if TYPE_CHECKING:
+    from commonhold.actions import Share
     from commonhold.appraiser.quorum import Quorum
     from commonhold.registering import Panel
 
@@ -190,6 +189,8 @@ def transfer(
     """Move units of an asset to another member. What the chain would refuse is not sent."""
 
     async def work() -> None:
+        from commonhold import actions
+
         async with open_chain(rpc, deployment) as chain:
             amount = to_units(units)
             mined = await actions.transfer(chain.sender(key), to_address(receiver), number(asset), amount)
@@ -250,9 +251,11 @@ async def _panel(chain: Chain, urls: list[str]) -> "Panel":
 async def _register(
     chain: Chain, key: Path, quorum: "Quorum", shares: list[str] | None, uri: str, as_json: bool
 ) -> None:
+    from commonhold import actions
+
     appraisal = quorum.appraisal
     sender = chain.sender(key)
-    split = [_share(text) for text in shares] if shares else [Share(sender.address, Units(appraisal.units))]
+    split = [_share(text) for text in shares] if shares else [actions.Share(sender.address, Units(appraisal.units))]
     asset, mined = await actions.register(sender, appraisal, quorum.signatures, split, uri)
     row = {
         "asset": str(asset),
@@ -264,7 +267,9 @@ async def _register(
     show(row | common.mined_row(mined), as_json=as_json)
 
 
-def _share(text: str) -> Share:
+def _share(text: str) -> "Share":
+    from commonhold.actions import Share
+
     owner, separator, units = text.partition("=")
     if not separator:
         raise BadInput(f"share {text[:60]!r}: expected ADDRESS=UNITS")

@@ -8,19 +8,22 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from commonhold.chain.deployment import Deployment
-from commonhold.chain.rpc import Rpc
-from commonhold.chain.send import Mined, Sender
-from commonhold.errors import BadInput, CommonholdError, Unavailable
+from commonhold.errors import CommonholdError, Unavailable
 from commonhold.keyfile import read_wallet
 from commonhold.units import hex_text
+
+if TYPE_CHECKING:  # heavy: imported by the commands that need them
+    import httpx
+
+    from commonhold.chain.deployment import Deployment
+    from commonhold.chain.rpc import Rpc
+    from commonhold.chain.send import Mined, Sender
 
 out = Console()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -95,33 +98,36 @@ def _text(item: object) -> str:
 class Chain:
     """An open connection to the chain of a deployment file."""
 
-    rpc: Rpc
-    deployment: Deployment
+    rpc: "Rpc"
+    deployment: "Deployment"
 
-    def sender(self, key: Path) -> Sender:
+    def sender(self, key: Path) -> "Sender":
         """Sends transactions of the wallet in `key`."""
+        from commonhold.chain.send import Sender
+
         return Sender(self.rpc, read_wallet(key), self.deployment)
 
 
 @asynccontextmanager
 async def open_chain(rpc_url: str, deployment: Path) -> AsyncIterator[Chain]:
     """Connects, and refuses a chain that is not the deployment's."""
+    from commonhold.chain.deployment import Deployment
+    from commonhold.chain.rpc import Rpc
+
     described = Deployment.load(deployment)
     rpc = Rpc(rpc_url)
     try:
-        chain_id = await rpc.chain_id()
-        if chain_id != described.chain_id:
-            raise BadInput(
-                f"chain at {rpc_url}: expected chain id {described.chain_id} of {deployment}, got {chain_id}"
-            )
+        await rpc.check(described)
         yield Chain(rpc, described)
     finally:
         await rpc.close()
 
 
 @asynccontextmanager
-async def open_service(url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def open_service(url: str) -> AsyncIterator["httpx.AsyncClient"]:
     """An HTTP client of a service; what it answers with an error becomes one line."""
+    import httpx
+
     async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=30) as client:
         try:
             yield client
@@ -129,12 +135,12 @@ async def open_service(url: str) -> AsyncIterator[httpx.AsyncClient]:
             raise Unavailable(f"service {url}: {type(error).__name__}, no answer") from error
 
 
-async def get(client: httpx.AsyncClient, path: str, **params: str) -> Any:
+async def get(client: "httpx.AsyncClient", path: str, **params: str) -> Any:
     """The JSON of a GET; a problem of the service is raised with its own text."""
     return answer(await client.get(path, params=params))
 
 
-def answer(response: httpx.Response) -> Any:
+def answer(response: "httpx.Response") -> Any:
     """The JSON of a response. Raises ServiceRefused with the service's own words."""
     if response.is_success:
         return response.json()
@@ -148,7 +154,7 @@ class ServiceRefused(CommonholdError):
     code = "service_refused"
 
     @classmethod
-    def of(cls, response: httpx.Response) -> "ServiceRefused":
+    def of(cls, response: "httpx.Response") -> "ServiceRefused":
         try:
             body = response.json()
         except ValueError:
@@ -158,6 +164,6 @@ class ServiceRefused(CommonholdError):
         return cls(f"{response.request.url.host} answered {response.status_code}: {detail}", details=details)
 
 
-def mined_row(mined: Mined) -> dict[str, object]:
+def mined_row(mined: "Mined") -> dict[str, object]:
     """What a mined transaction shows."""
     return {"transaction": hex_text(mined.transaction_hash), "block": mined.block.number, "gas": mined.gas_used}

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from commonhold import actions
 from commonhold.cli import common
 from commonhold.cli.common import (
     DEPLOYMENT,
@@ -68,6 +67,8 @@ def open_window(
     """As the asset's operator: open a tranche of a window. Its price never changes."""
 
     async def work() -> None:
+        from commonhold import actions
+
         async with open_chain(rpc, deployment) as chain:
             at = await chain.rpc.head("latest")
             index = window
@@ -93,6 +94,8 @@ def grant(
     """As the asset's operator: give credits of a tranche of price 0."""
 
     async def work() -> None:
+        from commonhold import actions
+
         async with open_chain(rpc, deployment) as chain:
             mined = await actions.grant(chain.sender(key), CreditId(number(credit)), to_address(receiver), seconds)
             show(
@@ -115,6 +118,8 @@ def buy(
     """Buy credits; the payment stays in escrow until the node delivered and you signed for it."""
 
     async def work() -> None:
+        from commonhold import actions
+
         async with open_chain(rpc, deployment) as chain:
             bought = await actions.buy(
                 chain.sender(key), chain.deployment, CreditId(number(credit)), seconds, max_price

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from commonhold import actions, signing
-from commonhold.chain.deployment import Deployment
-from commonhold.cli import common, statement
+from commonhold import signing
+from commonhold.cli import common
 from commonhold.cli.common import (
     DEPLOYMENT,
     RPC_URL,
@@ -73,10 +72,12 @@ def sign_admission(
     deployment: DeploymentOption = DEPLOYMENT,
 ) -> None:
     """As an attester: sign that MEMBER is admitted. Nothing is sent."""
+    from commonhold.actions import identity_nullifier
+
     now_s = int(time.time()) if now is None else now
     admission = signing.Admission(
         member=to_address(member),
-        nullifier=statement.identity_nullifier(identity),
+        nullifier=identity_nullifier(identity),
         until=now_s + days * 86_400,
         deadline=now_s + valid_hours * 3_600,
     )
@@ -145,6 +146,9 @@ def admit(
     """Send the attesters' statements: the account becomes a member. Anyone may send them."""
 
     async def work() -> None:
+        from commonhold import actions
+        from commonhold.cli import statement
+
         async with open_chain(rpc, deployment) as chain:
             text, signatures = statement.load_all(files, chain.deployment.domain("Members"), signing.Admission)
             mined = await actions.admit(chain.sender(key), text, actions.ordered(signatures))
@@ -164,6 +168,9 @@ def renew(
     """Send the attesters' statements: the membership lasts longer."""
 
     async def work() -> None:
+        from commonhold import actions
+        from commonhold.cli import statement
+
         async with open_chain(rpc, deployment) as chain:
             text, signatures = statement.load_all(files, chain.deployment.domain("Members"), signing.Renewal)
             mined = await actions.renew_membership(chain.sender(key), text, actions.ordered(signatures))
@@ -184,6 +191,9 @@ def attach(
     """Send both sides' statements: two groups count as one."""
 
     async def work() -> None:
+        from commonhold import actions
+        from commonhold.cli import statement
+
         async with open_chain(rpc, deployment) as chain:
             domain = chain.deployment.domain("Members")
             text, _ = statement.load_all([member_file, controller_file], domain, signing.Attachment)
@@ -206,6 +216,9 @@ def find(
     """Send a quorum's finding that one account controls another: two groups count as one, with nobody's consent."""
 
     async def work() -> None:
+        from commonhold import actions
+        from commonhold.cli import statement
+
         async with open_chain(rpc, deployment) as chain:
             text, signatures = statement.load_all(files, chain.deployment.domain("Members"), signing.Finding)
             mined = await actions.find(chain.sender(key), text, actions.ordered(signatures))
@@ -215,8 +228,11 @@ def find(
     run(work())
 
 
-def _sign(key: Path, deployment: Path, text: statement.S, out: Path) -> None:
+def _sign(key: Path, deployment: Path, text: signing.Statement, out: Path) -> None:
+    from commonhold.chain.deployment import Deployment
+    from commonhold.cli.statement import Signed
+
     wallet = read_wallet(key)
     domain = Deployment.load(deployment).domain("Members")
-    statement.Signed.make(wallet, domain, text).save(out, domain)
+    Signed.make(wallet, domain, text).save(out, domain)
     common.out.print(f"{type(text).__name__} signed by {address_text(wallet_address(wallet))}: {out}")

@@ -11,7 +11,7 @@ from commonhold import actions, signing
 from commonhold.errors import BadInput
 from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, Statement
-from commonhold.units import Address, Hash32, address_text, hex_text, keccak256, to_address
+from commonhold.units import Address, address_text, hex_text, to_address
 
 KINDS = {kind.__name__: kind for kind in (signing.Admission, signing.Renewal, signing.Attachment, signing.Finding)}
 S = TypeVar("S", signing.Admission, signing.Renewal, signing.Attachment, signing.Finding)
@@ -26,7 +26,7 @@ class Signed:
     signature: bytes
 
     @classmethod
-    def make(cls, key: bytes, domain: Domain, statement: S) -> "Signed":
+    def make(cls, key: bytes, domain: Domain, statement: Statement) -> "Signed":
         return cls(statement, wallet_address(key), actions.sign(key, domain, statement))
 
     def save(self, path: Path, domain: Domain) -> None:
@@ -70,9 +70,3 @@ def load_all(paths: list[Path], domain: Domain, kind: type[S]) -> tuple[S, dict[
     if not isinstance(statement, kind):
         raise BadInput(f"statement file {paths[0]}: expected {kind.__name__}")
     return statement, {one.signer: one.signature for one in signed}
-
-
-def identity_nullifier(identity: str) -> Hash32:
-    """The nullifier of a real-world identity (an LEI, a registry number): the hash of its text, so that it is admitted
-    once. Attesters agree on the text."""
-    return keccak256(b"commonhold/identity/v1" + identity.strip().upper().encode())

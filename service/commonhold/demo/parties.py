@@ -3,11 +3,11 @@
 import time
 
 from commonhold import actions, signing
+from commonhold.actions import identity_nullifier
 from commonhold.chain.deploy import ClassParams, Genesis, deploy, roles
 from commonhold.chain.deployment import Deployment
 from commonhold.chain.node import Anvil
 from commonhold.chain.rpc import Rpc
-from commonhold.cli.statement import identity_nullifier
 from commonhold.demo import show
 from commonhold.demo.world import APPRAISERS, ATTESTERS, MEMBERS, WINDOW_SECONDS, Keys, World
 from commonhold.units import UNIT, address_text, keccak256, units_text
