@@ -70,7 +70,9 @@ def receipt(
 class Node:
     """A node that meters honestly: `work` seals the next segment of a lease."""
 
+    gpus: int = GPUS
     asset: int = ASSET
+    domain: Domain = DOMAIN
     key: ec.EllipticCurvePrivateKey = NODE
     boot: int = NOW_MS
     now_ms: int = NOW_MS
@@ -85,7 +87,7 @@ class Node:
         started_at_ms, total = self.now_ms, self.totals.get(lease, 0)
         run = []
         for _ in range(readings):
-            self.now_ms, total = self.now_ms + wall_ms, total + busy_ms * GPUS
+            self.now_ms, total = self.now_ms + wall_ms, total + busy_ms * self.gpus
             run.append(Reading(self.now_ms, total))
         signed = self.sealed(lease, started_at_ms, run)
         self.heads[lease], self.totals[lease] = signed.segment.head, total
@@ -95,7 +97,7 @@ class Node:
     def sealed(self, lease: Hash32, started_at_ms: int, run: list[Reading]) -> SignedSegment:
         """A segment of any content in the next place; the node's state stays."""
         return seal(
-            DOMAIN,
+            self.domain,
             self.key,
             asset=self.asset,
             boot=self.boot,

@@ -62,7 +62,7 @@ async def fetch(
         found += [
             f"{name}: {hex_text(leaf.digest)} is in two epochs" for leaf in leaves if leaf.digest in published.leaves
         ]
-        published.leaves |= {leaf.digest: (epoch, leaf) for leaf in leaves}
+        published.leaves = {leaf.digest: (epoch, leaf) for leaf in leaves} | published.leaves
         published.segments += data.segments
         published.receipts += data.receipts
     return published, found
@@ -135,10 +135,10 @@ async def inclusion(http: httpx.AsyncClient, published: Published, submitter: Ad
     epoch, leaf = published.leaves[digests[0]]
     what = f"{leaf.kind.name.lower()} {hex_text(leaf.digest)} in epoch {epoch}"
     path = f"/v1/epochs/{epoch}/proof?digest={hex_text(leaf.digest)}&submitter={address_text(submitter)}"
-    body = service.json_of(await service.get(http, path), dict)
     try:
+        body = service.json_of(await service.get(http, path), dict)
         proof = [to_hash32(str(sibling)) for sibling in body.get("proof") or ()]
-    except BadInput as e:
+    except (service.ServiceUnreadable, BadInput) as e:
         return what, [f"{what}: {e}"]
     if merkle.verify(published.roots[epoch], leaf, proof):
         return f"{what}, with {len(proof)} siblings", []

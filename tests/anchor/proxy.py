@@ -1,0 +1,75 @@
+"""A node that stands between Rpc and the real one, and lies or fails as the test says."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+# (method, params, what the real node's result would be) -> result; raising OSError: no answer.
+Lie = Callable[[str, list[Any], Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+async def honest(_method: str, _params: list[Any], result: Callable[[], Awaitable[Any]]) -> Any:
+    return await result()
+
+
+class Proxy:
+    """`lie` is asked for the result of every call."""
+
+    def __init__(self, url: str, node_url: str) -> None:
+        self.url, self.lie = url, honest
+        self._calls: dict[str, dict[str, Any]] = {}  # at a block, named by its hash, a call has one answer
+        self._node = httpx.AsyncClient(base_url=node_url, trust_env=False, timeout=30)
+
+    async def close(self) -> None:
+        await self._node.aclose()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        request = json.loads(body)
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+        status = 200
+
+        async def real() -> Any:
+            call = json.dumps([request["method"], request.get("params")])
+            said = self._calls.get(call) or (await self._node.post("", json=request)).json()
+            if request["method"] == "eth_call":
+                self._calls[call] = said
+            if "error" in said:
+                answer["error"] = said["error"]
+            return said.get("result")
+
+        try:
+            result = await self.lie(request["method"], request.get("params", []), real)
+            if "error" not in answer:
+                answer["result"] = result
+        except OSError:
+            status = 502
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+
+@asynccontextmanager
+async def between(node_url: str) -> AsyncIterator[Proxy]:
+    """A proxy to the node at `node_url`, on a free port of this machine."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    proxy = Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}", node_url)
+    config = uvicorn.Config(proxy, lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield proxy
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+        await proxy.close()
