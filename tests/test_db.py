@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,50 @@ async def test_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> 
                 pass
         assert "secret" not in str(refused.value)
         await engine.dispose()
+
+
+async def test_server_that_is_starting_is_unavailable() -> None:
+    async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8_192)
+        fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(starting, "127.0.0.1", 0)
+    engine = make_engine(f"postgresql://u:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/ledger?ssl=disable")
+    with pytest.raises(DatabaseUnavailable, match="starting up") as refused:
+        async with read(engine):
+            pass
+    assert "secret" not in str(refused.value)
+    await engine.dispose()
+    server.close()
+
+
+@pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "53100", "55P03", "57P01"])  # rollbacks, a full disk, a restart
+async def test_what_passes_is_unavailable(engine: AsyncEngine, sqlstate: str) -> None:
+    raising = sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'once' USING ERRCODE = '{sqlstate}'; END $$")
+    with pytest.raises(DatabaseUnavailable):
+        async with write(engine) as db:
+            await db.execute(raising)
+
+
+@pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+async def test_statement_that_is_wrong_is_no_matter_of_waiting(engine: AsyncEngine) -> None:
+    with pytest.raises(sa.exc.ProgrammingError):
+        async with write(engine) as db:
+            await db.execute(sa.text("SELECT 1 FROM no_such_table"))
+
+
+async def test_more_work_than_connections_is_unavailable(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.sync_engine.pool, "_timeout", 0.05)
+    async with AsyncExitStack() as held:
+        for _ in range(15):
+            await held.enter_async_context(read(engine))
+
+        with pytest.raises(DatabaseUnavailable):
+            await held.enter_async_context(read(engine))
 
 
 async def test_database_in_memory_keeps_what_was_written() -> None:

@@ -45,9 +45,14 @@ class U256(sa.types.TypeDecorator[int]):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer, is locked for too long, or has no tables yet."""
+    """The database does not answer, is locked for too long, has no connection left, or has no tables yet."""
 
     code = "database_unavailable"
+
+
+# Classes of SQLSTATE that pass: connection lost, transaction rolled back (deadlock), resources, lock not available,
+# operator intervention (restart), system error. Source: PostgreSQL manual, appendix A.
+_PASSING = ("08", "40", "53", "55P03", "57", "58")
 
 
 def make_engine(url: str) -> AsyncEngine:
@@ -107,16 +112,19 @@ async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     place = engine.url.render_as_string(hide_password=True)
     try:
         connection = await engine.connect()
-    except (sa.exc.OperationalError, OSError) as error:
+    except sa.exc.DBAPIError as error:
+        raise DatabaseUnavailable(f"database {place}: {error.orig}") from error
+    except (sa.exc.TimeoutError, OSError) as error:
         raise DatabaseUnavailable(f"database {place}: {error}") from error
     try:
         yield connection
     except sa.exc.OperationalError as error:
         raise DatabaseUnavailable(f"database {place}: {error.orig}") from error
     except sa.exc.DBAPIError as error:
-        if not error.connection_invalidated:
+        passing = str(getattr(error.orig, "sqlstate", None) or "").startswith(_PASSING)
+        if not (error.connection_invalidated or passing):
             raise
-        raise DatabaseUnavailable(f"database {place}: connection lost") from error
+        raise DatabaseUnavailable(f"database {place}: {error.orig}") from error
     finally:
         await connection.close()
 
