@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from commonhold.api import problems
-from commonhold.api.deps import AppState
+from commonhold.api.deps import AppState, LimitedBodies
 from commonhold.api.pages import routes
 from commonhold.api.routers import (
     assets,
@@ -58,6 +58,7 @@ def create_app(state: AppState) -> FastAPI:
     )
     app.state.commonhold = state
     problems.install(app)
+    app.add_middleware(LimitedBodies)
     for module in ROUTERS:
         app.include_router(module.router)
     app.include_router(routes.router)

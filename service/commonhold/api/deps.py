@@ -11,6 +11,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commonhold.access.dpop import NonceKeys
 from commonhold.access.issue import Terms
@@ -95,6 +98,15 @@ async def at_block(db: Read, request: Request, response: Response) -> Position:
 AtBlock = Annotated[Position, Depends(at_block, scope="function")]
 
 
+async def at_write(db: Write, request: Request, response: Response) -> Position:
+    """The same in the transaction that writes: a request that held one connection while it waits for a second would
+    wait for others that do the same."""
+    return await at_block(db, request, response)
+
+
+AtWrite = Annotated[Position, Depends(at_write, scope="function")]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a list: `limit` items from the `offset`-th."""
@@ -138,14 +150,46 @@ async def fresh(state: AppState) -> BlockStamp:
     return head
 
 
-async def limited_body(request: Request, most: int) -> bytes:
+async def limited_body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
     """The request's body. Raises BodyTooLarge as soon as it is longer than `most` bytes."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise BodyTooLarge(f"body of more than {most} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise BodyTooLarge(f"body of more than {most} bytes")
+    except ClientDisconnect as e:
+        raise BadInput("the client left while sending its body") from e
     return bytes(body)
+
+
+async def whole_body(request: Request) -> bytes:
+    return await limited_body(request)
+
+
+# Stands before any transaction among the parameters of a route: FastAPI makes them in this order, and a client that
+# sends slowly must hold none open.
+WholeBody = Annotated[bytes, Depends(whole_body)]
+
+
+class LimitedBodies:
+    """ASGI: no body is longer than MAX_BODY_BYTES. FastAPI reads a JSON body whole before it asks the route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > MAX_BODY_BYTES:  # what FastAPI passes on from inside its own reading
+                raise HTTPException(413, f"body of more than {MAX_BODY_BYTES} bytes")
+            return message
+
+        await self._app(scope, counted, send)
 
 
 class BodyTooLarge(BadInput):

@@ -1,9 +1,9 @@
 """The OAuth endpoints beside /token: what clients and gateways discover, and what becomes of a token."""
 
 import secrets
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from commonhold.access import revoke, siwe
 from commonhold.access.ask import MAX_BODY_BYTES, SCOPES, TOKEN_EXCHANGE, OAuthError, one, parse_form
@@ -78,27 +78,28 @@ async def nonce(state: State, response: Response) -> dict[str, Any]:
     return {"c_nonce": c_nonce, "expires_in": siwe.NONCE_TTL_S}
 
 
-@router.post("/introspect", openapi_extra=_TOKEN_FORM)
-async def introspect(request: Request, response: Response, state: State, db: Read) -> dict[str, Any]:
-    """Whether a token is good now, RFC 7662. Whoever has the token may ask: it says no more than the token does."""
-    response.headers["Cache-Control"] = "no-store"
-    text = await _token(request)
-    keys = state.signing_keys.verifying()
-    return await revoke.introspect(db, text, keys=keys, issuer=state.issuer, now_s=state.clock())
-
-
-@router.post("/revoke", openapi_extra=_TOKEN_FORM, status_code=200)
-async def revoke_token(request: Request, state: State, db: Write) -> Response:
-    """Ends a token before its time, RFC 7009. An unknown, ended or revoked one is a success, too."""
-    text = await _token(request)
-    keys = state.signing_keys.verifying()
-    await revoke.revoke(db, text, keys=keys, issuer=state.issuer, now_s=state.clock())
-    return Response(headers={"Cache-Control": "no-store"})
-
-
 async def _token(request: Request) -> str:
     body = await limited_body(request, MAX_BODY_BYTES)
     text = one(parse_form(request.headers.get("content-type", ""), body), "token")
     if text is None:
         raise OAuthError("parameter 'token' is missing")
     return text
+
+
+Token = Annotated[str, Depends(_token)]  # before the transaction, as deps.WholeBody
+
+
+@router.post("/introspect", openapi_extra=_TOKEN_FORM)
+async def introspect(text: Token, response: Response, state: State, db: Read) -> dict[str, Any]:
+    """Whether a token is good now, RFC 7662. Whoever has the token may ask: it says no more than the token does."""
+    response.headers["Cache-Control"] = "no-store"
+    keys = state.signing_keys.verifying()
+    return await revoke.introspect(db, text, keys=keys, issuer=state.issuer, now_s=state.clock())
+
+
+@router.post("/revoke", openapi_extra=_TOKEN_FORM, status_code=200)
+async def revoke_token(text: Token, state: State, db: Write) -> Response:
+    """Ends a token before its time, RFC 7009. An unknown, ended or revoked one is a success, too."""
+    keys = state.signing_keys.verifying()
+    await revoke.revoke(db, text, keys=keys, issuer=state.issuer, now_s=state.clock())
+    return Response(headers={"Cache-Control": "no-store"})

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body
 
 from commonhold.access.issue import acknowledge
 from commonhold.anchor.read import epoch_numbers
-from commonhold.api.deps import AtBlock, Paged, Read, State, Write
+from commonhold.api.deps import AtBlock, AtWrite, Paged, Read, State, Write
 from commonhold.api.routers.segments import outcome_out
 from commonhold.api.schemas import OutcomeOut, ReceiptOut
 from commonhold.errors import NotFound, Refused
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/receipts", tags=["metering"])
 async def post_receipt(
     body: Annotated[dict[str, Any], Body(description="a signed receipt, as commonhold.meter.segment writes it")],
     db: Write,
-    _at: AtBlock,
+    _at: AtWrite,
     state: State,
 ) -> OutcomeOut:
     """Records a receipt, such as a lease's last one. Sending it again is safe; a stale or unsigned one is a 409."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from commonhold.api.deps import MAX_BODY_BYTES, AtBlock, State, Write, limited_body
+from commonhold.api.deps import AtWrite, State, WholeBody, Write
 from commonhold.api.schemas import OutcomeOut
 from commonhold.errors import BadInput
 from commonhold.meter.record import MAX_BATCH, Outcome, Rejected, record_all
@@ -34,9 +34,9 @@ _BODY = {
 
 
 @router.post("", response_model=list[OutcomeOut], openapi_extra=_BODY)
-async def report(request: Request, db: Write, _at: AtBlock, state: State) -> list[OutcomeOut]:
+async def report(body: WholeBody, db: Write, _at: AtWrite, state: State) -> list[OutcomeOut]:
     """One answer for each segment, in order: recorded, duplicate, or rejected and why. Sending again is safe."""
-    items = json_body(await limited_body(request, MAX_BODY_BYTES))
+    items = json_body(body)
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise BadInput(f"body: expected a list of 1 to {MAX_BATCH} segments")
     parsed = [_parse(item) for item in items]
