@@ -239,3 +239,21 @@ async def test_a_statement_for_another_deployment_is_refused(
 
     assert code == 1
     assert "another chain or contract" in one_line(err)
+
+
+async def test_a_port_that_is_taken_is_named(
+    run: Run, deployed: Deployed, deployment_file: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        arguments = ("--rpc", deployed.anvil.url, "--deployment", deployment_file, "--data-dir", tmp_path / "data")
+        code, _, err = await asyncio.to_thread(
+            run, "serve", *arguments, "--database-url", f"sqlite:///{tmp_path / 'new.db'}", "--port", port
+        )
+
+    assert code == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in one_line(err)
+    assert not (tmp_path / "new.db").exists()

@@ -22,6 +22,7 @@ from commonhold.appraiser.api import MOST_BYTES, AppraiserState, create_app
 from commonhold.appraiser.policy import FOLDER, Policy, development_policy, load_policy
 from commonhold.errors import BadInput
 from commonhold.keyfile import read_wallet
+from commonhold.listen import listen
 from commonhold.units import Address, to_address
 
 REQUIRED: Final = ("key", "chain_id", "ledger", "host", "port")
@@ -147,5 +148,6 @@ def server_of(state: AppraiserState, *, host: str, port: int) -> uvicorn.Server:
 
 
 def run(config: AppraiserConfig) -> None:
-    """Serves until SIGINT or SIGTERM. Raises ConfigError, KeyFileError and BadInput before it listens."""
-    server_of(state_of(config, lambda: int(time.time())), host=config.host, port=config.port).run()
+    """Serves until SIGINT or SIGTERM. Raises ConfigError, KeyFileError, BadInput and PortTaken before it answers."""
+    server = server_of(state_of(config, lambda: int(time.time())), host=config.host, port=config.port)
+    server.run(sockets=[listen(config.host, config.port)])

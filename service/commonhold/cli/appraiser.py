@@ -8,7 +8,7 @@ import typer
 
 from commonhold.cli.common import JsonOption, get, open_service, run, show
 from commonhold.cli.node import write_new
-from commonhold.keyfile import wallet_address, write_wallet
+from commonhold.keyfile import read_wallet, wallet_address, write_wallet
 from commonhold.units import address_text, to_address
 
 app = typer.Typer(no_args_is_help=True, help="An appraiser: checks evidence offline, against pinned roots, and signs.")
@@ -46,7 +46,12 @@ def serve(config: Annotated[Path, typer.Argument(help="The appraiser's JSON conf
     from commonhold.appraiser.config import load_config
     from commonhold.appraiser.config import run as run_appraiser
 
-    run_appraiser(load_config(config))
+    settings = load_config(config)
+    signer = address_text(wallet_address(read_wallet(settings.key)))
+    typer.echo(
+        f"appraiser {signer} at http://{settings.host}:{settings.port}, for ledger {address_text(settings.ledger)}"
+    )
+    run_appraiser(settings)
 
 
 @app.command()

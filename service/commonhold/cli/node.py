@@ -9,6 +9,7 @@ import typer
 
 from commonhold.cli.common import JsonOption, show
 from commonhold.errors import BadInput
+from commonhold.units import level_text
 
 app = typer.Typer(no_args_is_help=True, help="A provider's node: gateway, meter, evidence, and a sample workload.")
 
@@ -21,7 +22,12 @@ def serve(config: ConfigArgument) -> None:
     from commonhold.gateway.config import NodeConfig
     from commonhold.gateway.node import run_node
 
-    run_node(NodeConfig.load(config))
+    settings = NodeConfig.load(config)
+    typer.echo(f"node of asset {settings.asset}: {settings.audience}, in front of {settings.upstream}")
+    typer.echo(
+        f"{settings.gpus} GPUs, level {level_text(settings.level, settings.policy)}; reports to {settings.service_url}"
+    )
+    run_node(settings)
 
 
 @app.command()
@@ -78,6 +84,7 @@ def workload(host: str = "127.0.0.1", port: int = 8081) -> None:
     """Run the sample upstream: POST /v1/embeddings and POST /v1/matmul, real arithmetic on this machine's CPU."""
     from commonhold.workload import run_workload
 
+    typer.echo(f"workload at http://{host}:{port}")
     run_workload(host, port)
 
 

@@ -4,16 +4,18 @@ import asyncio
 import os
 import secrets
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commonhold import worker
-from commonhold.cli.common import run
+from commonhold.cli.common import out, run
 from commonhold.config import Settings
 from commonhold.errors import BadInput
+from commonhold.listen import listen, port_of
+from commonhold.units import address_text
 
 if TYPE_CHECKING:
     from commonhold.api.deps import AppState
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_ROTATION_S = 30 * 86_400
 FORGET_S = 60.0
+PROGRESS_S = 5.0  # between two lines about a mirror that is catching up
 
 
 def serve(
@@ -66,24 +69,31 @@ async def _serve(settings: Settings) -> None:
 
     from commonhold.api.app import create_app
 
-    async with AsyncExitStack() as stack:
-        state = await open_state(settings, stack)
-        stages = make_stages(settings, state)
-        state.faults = lambda: worker.faults(stages)
-        stop = asyncio.Event()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(state), host=settings.host, port=settings.port, log_level="warning", lifespan="off"
-            )
-        )
-        loops = asyncio.create_task(worker.run(stages, stop))
-        try:
-            await server.serve()
-        finally:
-            stop.set()
-            await loops
-        if not server.started:
-            raise BadInput(f"http://{settings.host}:{settings.port}: cannot listen there; --port 0 takes a free port")
+    with closing(listen(settings.host, settings.port)) as listener:
+        settings = settings.model_copy(update={"port": port_of(listener)})
+        async with AsyncExitStack() as stack:
+            state = await open_state(settings, stack)
+            stages = make_stages(settings, state)
+            state.faults = lambda: worker.faults(stages)
+            _introduce(settings, state)
+            stop = asyncio.Event()
+            config = uvicorn.Config(create_app(state), log_level="warning", lifespan="off")
+            loops = asyncio.create_task(worker.run(stages, stop))
+            try:
+                await uvicorn.Server(config).serve(sockets=[listener])
+            finally:
+                stop.set()
+                await loops
+
+
+def _introduce(settings: Settings, state: "AppState") -> None:
+    """What runs, where, for whom: one line each."""
+    relays = f"relays, settles and anchors as {address_text(state.sender.address)}" if state.sender else "reads only"
+    out.print(f"service   {state.issuer}, {relays}", soft_wrap=True)
+    out.print(f"chain     {settings.rpc_url}, chain id {state.deployment.chain_id}, tier {state.tier}", soft_wrap=True)
+    from sqlalchemy.engine import make_url
+
+    out.print(f"database  {make_url(settings.database_url).render_as_string()}", soft_wrap=True)
 
 
 async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
@@ -137,8 +147,16 @@ def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
 
     follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier)
 
+    told = time.monotonic()
+
     async def follow() -> bool:
-        return not (await follower.step()).idle
+        nonlocal told
+        progress = await follower.step()
+        if not progress.idle and time.monotonic() - told > PROGRESS_S:
+            told = time.monotonic()
+            head = await state.rpc.head(settings.tier)
+            out.print(f"mirror    block {progress.to_number} of {head.number}")
+        return not progress.idle
 
     async def forget() -> bool:
         async with db.write(state.engine) as writer:
@@ -160,8 +178,7 @@ def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> 
     from commonhold.meter.settle import settle
 
     async def settle_receipts() -> bool:
-        await settle(state.engine, sender)
-        return False
+        return await settle(state.engine, sender) is not None
 
     async def anchor_epochs() -> bool:
         domain = state.deployment.domain("Meter")

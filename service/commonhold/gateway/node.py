@@ -25,23 +25,17 @@ from commonhold.agent.meter import MAX_READINGS, NodeMeter
 from commonhold.agent.report import Reporter, ServiceUnreachable
 from commonhold.agent.spool import Spool, open_spool
 from commonhold.agent.telemetry import Telemetry
-from commonhold.errors import Unavailable
 from commonhold.gateway.app import Gateway, Public
 from commonhold.gateway.authorize import Authorizer
 from commonhold.gateway.config import NodeConfig
 from commonhold.gateway.keyset import IssuerKeys
+from commonhold.listen import listen
 
 GRACEFUL_S = 5  # for requests in flight when the node stops
 LAST_REPORT_S = 3.0
 TELEMETRY_S = 10
 
 log = logging.getLogger(__name__)
-
-
-class PortTaken(Unavailable):
-    """The address to listen on is not free."""
-
-    code = "port_taken"
 
 
 def run_node(config: NodeConfig) -> None:
@@ -83,7 +77,7 @@ async def serve(config: NodeConfig, stop: asyncio.Event, ready: Callable[[int], 
         reporter = Reporter(spool, service, config.domain)
         watch = _Watch()
         gateway = _gateway(config, issuer, upstream, meter, reporter, lambda: _status(config, meter, spool, watch.now))
-        listener = _listen(config.host, config.port)
+        listener = listen(config.host, config.port)
         server = Server(_uvicorn(gateway))
         await _until(stop, server, listener, meter, reporter, watch, config, ready)
 
@@ -225,15 +219,3 @@ def _uvicorn(app: Gateway) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_S,
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as e:
-        listener.close()
-        raise PortTaken(f"cannot listen on {host}:{port}: {e.strerror}") from e
-    return listener
