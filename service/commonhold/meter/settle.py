@@ -11,37 +11,39 @@ from commonhold.db import read, write
 from commonhold.meter.segment import Signature, SignedReceipt
 from commonhold.meter.tables import settlement
 from commonhold.meter.totals import pending_settlements
+from commonhold.mirror.read import position
 from commonhold.signing import Receipt
 from commonhold.units import Hash32, hex_text
 
 log = logging.getLogger(__name__)
 
 MOST = 50  # receipts in one transaction
+PUT_OFF_BLOCKS = 100  # before a refused receipt is tried again: its time may have come, its node's key not
 
 ContractReceipt = tuple[Receipt, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
 
 
 async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined | None:
-    """The receipts that the chain has not counted are settled; None: there was nothing to settle.
+    """Some of the receipts that the chain has not counted are settled; None: there is nothing to settle now.
 
     What was sent is not sent again before the mirror is at its block; if we die before that is written, it is, and the
-    contract skips what it has. A receipt that the chain refuses is left out, so that it holds up no other, and tried
-    again next time.
+    contract skips what it has. A receipt that the chain refuses is put off, so that neither it nor many like it hold up
+    any other.
     """
-    async with read(engine) as db:
-        pending = await pending_settlements(db, most)
-    while pending:
-        try:
-            mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
-        except ContractRefused as refused:
-            at = _refused_at(refused, pending)
-            if at is None:
-                raise
-            log.warning("receipt of lease %s is left out: %s", hex_text(pending[at].receipt.lease), refused)
-            del pending[at]
-        else:
-            await _sent(engine, pending, mined.block.number)
-            return mined
+    while pending := await _pending(engine, most):
+        while pending:
+            try:
+                mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
+            except ContractRefused as refused:
+                at = _refused_at(refused, pending)
+                if at is None and len(pending) > 1:
+                    # Such as the token's own error: which receipt it is, is found by halves. The others come next time.
+                    del pending[len(pending) // 2 :]
+                else:
+                    await _put_off(engine, pending.pop(at or 0), refused)
+            else:
+                await _sent(engine, pending, mined.block.number)
+                return mined
     return None
 
 
@@ -50,7 +52,20 @@ def contract_receipt(signed: SignedReceipt) -> ContractReceipt:
     return (signed.receipt, *_halves(signed.node_signature), *_halves(signed.session_signature))
 
 
+async def _pending(engine: AsyncEngine, most: int) -> list[SignedReceipt]:
+    async with read(engine) as db:
+        return await pending_settlements(db, most)
+
+
+async def _put_off(engine: AsyncEngine, signed: SignedReceipt, refused: ContractRefused) -> None:
+    log.warning("receipt of lease %s is put off: %s", hex_text(signed.receipt.lease), refused)
+    async with read(engine) as db:
+        at = (await position(db)).number
+    await _sent(engine, [signed], at + PUT_OFF_BLOCKS)
+
+
 async def _sent(engine: AsyncEngine, receipts: Sequence[SignedReceipt], block_number: int) -> None:
+    """These are not sent again before the mirror is at that block."""
     async with write(engine) as db:
         insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
         for signed in receipts:

@@ -81,7 +81,8 @@ receipt = sa.Table(
     sa.CheckConstraint("gpu_ms >= 0", name="gpu_ms"),
 )
 
-# What we sent to be settled: until the mirror is at that block, it cannot show it.
+# What we sent to be settled: until the mirror is at that block, it cannot show it. What was refused is put off
+# likewise.
 settlement = sa.Table(
     "settlement",
     metadata,

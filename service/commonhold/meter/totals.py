@@ -73,13 +73,14 @@ async def metered(db: ReadDb) -> list[Metered]:
 async def pending_settlements(db: ReadDb, most: int) -> list[SignedReceipt]:
     """The highest receipt of every lease that the chain has counted less of, the longest waiting first, at most `most`.
 
-    Not among them: one of more than its lease's seconds, which the chain refuses, and a batch with it; one that was
-    sent in a block that the mirror is not at yet.
+    Not among them: one of more than its lease's seconds, or of a lease that has not begun, which the chain refuses, and
+    a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet.
     """
     c, sent = receipt.c, settlement.c
     rank = sa.func.row_number().over(partition_by=c.lease, order_by=c.gpu_ms.desc())
     joined = receipt.join(t.lease, t.lease.c.lease == c.lease)
-    fits = (c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000)
+    begun = t.lease.c.starts_at <= sa.select(t.cursor.c.timestamp).scalar_subquery()
+    fits = (c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000, begun)
     ranked = sa.select(receipt, rank.label("rank")).select_from(joined).where(*fits).subquery()
     seen = sa.select(t.cursor.c.number).scalar_subquery()
     under_way = sa.exists().where(
