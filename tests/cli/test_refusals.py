@@ -3,34 +3,14 @@
 import asyncio
 import json
 import socket
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from commonhold import cli, keyfile
+from commonhold import keyfile
 from commonhold.chain.deployment import Deployment
 from tests.actors import Deployed, key_of
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `commonhold ARGUMENTS`: exit code, standard output, standard error."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["commonhold", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return command
+from tests.cli.conftest import Run
 
 
 @pytest.fixture
