@@ -1,5 +1,6 @@
 """Epochs: what goes in, and that each is anchored once, whatever fails on the way, stored or not."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from commonhold.anchor.tables import epoch as epoch_table
 from commonhold.chain.decode import decode
 from commonhold.chain.events import Anchored
 from commonhold.chain.rpc import Rpc
-from commonhold.chain.send import Sender
+from commonhold.chain.send import Sender, TransactionTimeout
 from commonhold.db import read, write
 from commonhold.errors import BadInput, NotFound, Unavailable
 from commonhold.units import Hash32
@@ -197,6 +198,56 @@ async def test_anchor_that_a_reorg_took_is_sent_again(scene: Scene) -> None:
     (anchor,) = await on_chain(scene.deployed)
     assert anchor.root == one.root
     assert await states(engine) == ["anchored"]
+
+
+@sqlite_only
+async def test_reorg_that_the_mirror_has_not_seen_is_waited_for(scene: Scene) -> None:
+    engine, deployed = scene.service.state.engine, scene.deployed
+    await closed(scene)
+    before = await deployed.anvil.snapshot()
+    await publish(engine, deployed.sender("submitter"), base_uri="http://service")
+    await scene.service.mirrored()
+    await closed(scene)
+
+    await deployed.anvil.revert(before)
+    await deployed.anvil.advance(1)
+    with pytest.raises(Unavailable, match="the chain is at epoch 0"):
+        await publish(engine, deployed.sender("submitter"), base_uri="http://service")
+    await scene.service.mirrored()
+    await repaired(scene, deployed.sender("submitter"))
+
+    assert [event.epoch for event in await on_chain(deployed)] == [0, 1]
+    assert await states(engine) == ["anchored", "anchored"]
+
+
+async def estimating_without_the_pool(called: str, _params: list[Any], result: Result) -> Any:
+    """As go-ethereum does: on the newest block, not on what waits to follow it."""
+    return hex(200_000) if called == "eth_estimateGas" else await result()
+
+
+@sqlite_only
+async def test_an_anchor_sent_twice_into_one_block_is_waited_for(scene: Scene) -> None:
+    """The first try was not mined in time, so it was sent again: the second one fails, and no state shows why."""
+    engine, deployed = scene.service.state.engine, scene.deployed
+    await closed(scene)
+    await deployed.anvil.request("evm_setAutomine", False)
+    async with between(deployed.anvil.url) as proxy, Rpc(proxy.url) as rpc:
+        proxy.lie = estimating_without_the_pool
+        hasty = Sender(rpc, key_of("submitter"), deployed.deployment, timeout_s=0.5)
+        with pytest.raises(TransactionTimeout):
+            await publish(engine, hasty, base_uri="http://service")
+        patient = Sender(rpc, key_of("submitter"), deployed.deployment, timeout_s=5)
+        again = asyncio.create_task(publish(engine, patient, base_uri="http://service"))
+        async with asyncio.timeout(5):
+            while int((await deployed.anvil.request("txpool_status"))["pending"], 16) < 2:  # noqa: ASYNC110 - a node's
+                await asyncio.sleep(0.02)
+        await deployed.anvil.mine()
+        await deployed.anvil.request("evm_setAutomine", True)
+        with pytest.raises(Unavailable, match="is tried again"):
+            await again
+    await repaired(scene, deployed.sender("submitter"))
+
+    assert [event.epoch for event in await on_chain(deployed)] == [0]
 
 
 @sqlite_only

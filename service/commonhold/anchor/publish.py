@@ -17,7 +17,7 @@ from commonhold.anchor.batch import Epoch, epochs
 from commonhold.anchor.tables import epoch
 from commonhold.chain.send import ContractRefused, Sender
 from commonhold.db import read, write
-from commonhold.errors import CommonholdError
+from commonhold.errors import CommonholdError, Unavailable
 from commonhold.mirror import read as mirror
 from commonhold.units import Hash32, address_text, hex_text
 
@@ -29,11 +29,17 @@ class AnchorDiffers(CommonholdError):
     code = "anchor_differs"
 
 
+class AnchorWaits(Unavailable):
+    """The chain does not take an epoch now; once the mirror has followed, it does or has it."""
+
+    code = "anchor_waits"
+
+
 async def publish(engine: AsyncEngine, sender: Sender, *, base_uri: str) -> list[Epoch]:
     """Every epoch of the sender is as far as it can come now; those that are not final yet. Safe to repeat.
 
     base_uri: where the API stands; the anchor's URI is its path to the data.
-    Raises AnchorDiffers, ContractRefused, and what Sender raises; the next call goes on from there.
+    Raises AnchorDiffers, AnchorWaits, ContractRefused, and what Sender raises; the next call goes on from there.
     """
     async with read(engine) as db:
         pending = [one for one in await epochs(db, sender.address) if one.state != "final"]
@@ -67,8 +73,14 @@ async def _send(sender: Sender, one: Epoch, uri: str) -> Hash32 | None:
     try:
         mined = await sender.transact("Meter", "anchor", one.number, one.root, one.count, one.gpu_ms, uri)
     except ContractRefused as refused:
-        if refused.error == "EpochNotNext" and int(str(refused.details["expected"])) > one.number:
-            return None
+        if refused.error == "EpochNotNext":
+            expected = int(str(refused.details["expected"]))
+            if expected > one.number:
+                return None
+            # A reorg took the anchors before it and the mirror has not followed yet, or this node lags behind another.
+            raise AnchorWaits(f"epoch {one.number}: the chain is at epoch {expected}") from refused
+        if refused.error == "unknown":  # such as a second transaction in the block of the first
+            raise AnchorWaits(f"epoch {one.number} is tried again: {refused}") from refused
         raise
     return mined.transaction_hash
 
