@@ -18,7 +18,8 @@ from commonhold.units import Hash32, hex_text
 log = logging.getLogger(__name__)
 
 MOST = 50  # receipts in one transaction
-PUT_OFF_BLOCKS = 100  # before a refused receipt is tried again: its time may have come, its node's key not
+PUT_OFF_BLOCKS = 100  # before a refused receipt is tried again, such as one by a node's key before the present one
+_UNTIL_LATER = ("OverWallClock", "NotStarted")
 
 ContractReceipt = tuple[Receipt, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
 
@@ -30,7 +31,8 @@ async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined
     contract skips what it has. A receipt that the chain refuses is put off, so that neither it nor many like it hold up
     any other.
     """
-    while pending := await _pending(engine, most):
+    refused_now: set[Hash32] = set()
+    while pending := [one for one in await _pending(engine, most) if one.receipt.lease not in refused_now]:
         while pending:
             try:
                 mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
@@ -40,7 +42,9 @@ async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined
                     # Such as the token's own error: which receipt it is, is found by halves. The others come next time.
                     del pending[len(pending) // 2 :]
                 else:
-                    await _put_off(engine, pending.pop(at or 0), refused)
+                    signed = pending.pop(at or 0)
+                    refused_now.add(signed.receipt.lease)
+                    await _put_off(engine, signed, refused)
             else:
                 await _sent(engine, pending, mined.block.number)
                 return mined
@@ -61,7 +65,8 @@ async def _put_off(engine: AsyncEngine, signed: SignedReceipt, refused: Contract
     log.warning("receipt of lease %s is put off: %s", hex_text(signed.receipt.lease), refused)
     async with read(engine) as db:
         at = (await position(db)).number
-    await _sent(engine, [signed], at + PUT_OFF_BLOCKS)
+    # Time heals some refusals, and a quiet chain has no blocks to wait for: those go to the end of the queue only.
+    await _sent(engine, [signed], at if refused.error in _UNTIL_LATER else at + PUT_OFF_BLOCKS)
 
 
 async def _sent(engine: AsyncEngine, receipts: Sequence[SignedReceipt], block_number: int) -> None:

@@ -71,7 +71,8 @@ async def metered(db: ReadDb) -> list[Metered]:
 
 
 async def pending_settlements(db: ReadDb, most: int) -> list[SignedReceipt]:
-    """The highest receipt of every lease that the chain has counted less of, the longest waiting first, at most `most`.
+    """The highest receipt of every lease that the chain has counted less of, at most `most`: those first that were not
+    tried, or not for long, then the longest waiting.
 
     Not among them: one of more than its lease's seconds, or of a lease that has not begun, which the chain refuses, and
     a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet.
@@ -87,7 +88,8 @@ async def pending_settlements(db: ReadDb, most: int) -> list[SignedReceipt]:
         sent.lease == ranked.c.lease, sent.gpu_ms >= ranked.c.gpu_ms, sent.block_number > seen
     )
     newest = sa.select(ranked).where(ranked.c.rank == 1, ~under_way)
-    newest = newest.order_by(ranked.c.received_at, ranked.c.lease).limit(most)
+    tried = sa.select(sent.block_number).where(sent.lease == ranked.c.lease).scalar_subquery()
+    newest = newest.order_by(sa.func.coalesce(tried, 0), ranked.c.received_at, ranked.c.lease).limit(most)
     return [signed_receipt(row) for row in await db.execute(newest)]
 
 
