@@ -22,7 +22,8 @@ class Proxy:
     """`lie` is asked for the result of every call."""
 
     def __init__(self, url: str, node_url: str) -> None:
-        self.url, self.lie = url, honest
+        self.url = url
+        self.lie: Lie = honest
         self._calls: dict[str, dict[str, Any]] = {}  # at a block, named by its hash, a call has one answer
         self._node = httpx.AsyncClient(base_url=node_url, trust_env=False, timeout=30)
 

@@ -70,7 +70,7 @@ async def audit(
     same_branch = at is not None
     if at is None:
         at = await rpc.head("latest")
-    run = _Audit(rpc, deployment, at, progress)
+    run = Audit(rpc, deployment, at, progress)
     if await run.chain() and service_http is not None:
         if said is None or not same_branch:
             where = (
@@ -93,8 +93,8 @@ async def _said(http: httpx.AsyncClient | None) -> tuple[Said | None, str]:
         return None, str(e)
 
 
-class _Audit:
-    """One audit at one block. `state` is what the events up to it add up to."""
+class Audit:
+    """One audit at one block, in steps; `audit` takes them all. `state` is what the events up to it add up to."""
 
     def __init__(self, rpc: Rpc, deployment: Deployment, at: BlockStamp, progress: Progress) -> None:
         self.rpc, self.deployment, self.at, self.progress = rpc, deployment, at, progress
