@@ -86,6 +86,13 @@ async def register(
     return AssetId(_only(mined, Registered).asset), mined
 
 
+async def renew_appraisal(
+    sender: Sender, asset: AssetId, appraisal: signing.Appraisal, signatures: QuorumSignatures
+) -> Mined:
+    """The asset stands under the newer appraisal: same class, registrant, units and devices, a later expiry."""
+    return await sender.transact("Ledger", "renew", asset, appraisal, signatures)
+
+
 async def transfer(sender: Sender, receiver: Address, asset: AssetId, units: Units, *, check: bool = True) -> Mined:
     """`units` of `asset` are the receiver's. `check=False` sends even what a simulation would refuse."""
     return await sender.transact("Ledger", "transfer", receiver, asset, units, check=check)

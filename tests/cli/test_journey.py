@@ -152,6 +152,11 @@ async def register(person: Person, processes: Processes, chain: tuple[object, ..
         "asset", "register-node", "--class", COMPUTE, *appraisers, *development, *serials, *owner, *chain
     )
     assert row["level"] == "3 attested (development)"
+    renewal = ("--key", person.file("provider"), "--meter-key", person.file("node") / "meter.pem", *chain)
+    node = ("--class", COMPUTE, *appraisers, *development, *serials)
+    await asyncio.sleep(1)  # the newer appraisal expires a second later, which is what renewing asks for
+    renewed = await person.ask("asset", "renew-node", row["asset"], *node, *renewal)
+    assert renewed["expires_at"] > row["expires_at"]
     return str(row["asset"])
 
 

@@ -43,6 +43,12 @@ ShareOption = Annotated[
     list[str] | None,
     typer.Option("--share", help="ADDRESS=UNITS of an owner; without: all to you. What exceeds goes to the commons."),
 ]
+PolicyOption = Annotated[str, typer.Option(help="Policy to be appraised under: nvidia-production, or development.")]
+MeterKeyOption = Annotated[Path, typer.Option(help="The node's P-256 key file (`commonhold key new --p256`).")]
+AuthorityOption = Annotated[
+    Path | None, typer.Option(help="Folder of a development authority; without: this machine's GPUs, through NVML.")
+]
+SerialOption = Annotated[list[int] | None, typer.Option(help="With --authority: serial of a development GPU.")]
 HoursOption = Annotated[int, typer.Option("--valid-hours", min=1, help="How long the appraisal counts.")]
 UriOption = Annotated[str, typer.Option(help="For a node the public URL of its gateway; else where it is described.")]
 
@@ -73,14 +79,12 @@ def show_asset(asset: AssetArgument, service: ServiceOption = SERVICE_URL, as_js
 def register_node(
     class_name: ClassOption,
     appraiser: AppraisersOption,
-    policy: Annotated[str, typer.Option(help="Policy to be appraised under: nvidia-production, or development.")],
-    meter_key: Annotated[Path, typer.Option(help="The node's P-256 key file (`commonhold key new --p256`).")],
+    policy: PolicyOption,
+    meter_key: MeterKeyOption,
     uri: UriOption,
     key: KeyOption,
-    authority: Annotated[
-        Path | None, typer.Option(help="Folder of a development authority; without: this machine's GPUs, through NVML.")
-    ] = None,
-    gpu_serial: Annotated[list[int] | None, typer.Option(help="With --authority: serial of a development GPU.")] = None,
+    authority: AuthorityOption = None,
+    gpu_serial: SerialOption = None,
     share: ShareOption = None,
     valid_hours: HoursOption = 24,
     rpc: RpcOption = RPC_URL,
@@ -90,27 +94,45 @@ def register_node(
     """Have this machine's GPUs appraised by a quorum and register them as a COMPUTE asset. Run it on the node."""
 
     async def work() -> None:
-        from commonhold.agent.evidence import DevelopmentEvidence, EvidenceSource, NvmlEvidence
-        from commonhold.keyfile import read_p256
-        from commonhold.registering import appraise_node
-        from commonhold.signing import p256_point
-
-        source: EvidenceSource = NvmlEvidence()
-        if authority is not None:
-            source = DevelopmentEvidence.load(authority, gpu_serial or [])
         async with open_chain(rpc, deployment) as chain:
-            sender = chain.sender(key)
-            quorum = await appraise_node(
-                await _panel(chain, appraiser),
-                source,
-                provider=sender.address,
-                class_name=class_name,
-                policy=policy,
-                meter_key=p256_point(read_p256(meter_key).public_key()),
-                now_s=int(time.time()),
-                validity_s=valid_hours * 3_600,
-            )
+            node = (class_name, policy, meter_key, authority, gpu_serial, valid_hours)
+            quorum = await _appraise_node(chain, key, appraiser, *node)
             await _register(chain, key, quorum, share, uri, as_json)
+
+    run(work())
+
+
+@app.command("renew-node")
+def renew_node(
+    asset: AssetArgument,
+    class_name: ClassOption,
+    appraiser: AppraisersOption,
+    policy: PolicyOption,
+    meter_key: MeterKeyOption,
+    key: KeyOption,
+    authority: AuthorityOption = None,
+    gpu_serial: SerialOption = None,
+    valid_hours: HoursOption = 24,
+    rpc: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a registered node appraised again before its appraisal expires. Run it on the node, from a timer.
+
+    The same GPUs report again, under a new nonce; another --meter-key replaces the one of the asset.
+    """
+
+    async def work() -> None:
+        from commonhold import actions
+
+        async with open_chain(rpc, deployment) as chain:
+            node = (class_name, policy, meter_key, authority, gpu_serial, valid_hours)
+            quorum = await _appraise_node(chain, key, appraiser, *node)
+            sender = chain.sender(key)
+            mined = await actions.renew_appraisal(sender, number(asset), quorum.appraisal, quorum.signatures)
+            row = {"asset": asset, "expires_at": quorum.appraisal.expires_at}
+            row |= {"level": level_text(quorum.appraisal.level, quorum.appraisal.policy)}
+            show(row | common.mined_row(mined), as_json=as_json)
 
     run(work())
 
@@ -198,6 +220,38 @@ def transfer(
             show(row | common.mined_row(mined), as_json=as_json)
 
     run(work())
+
+
+async def _appraise_node(
+    chain: Chain,
+    key: Path,
+    appraisers: list[str],
+    class_name: str,
+    policy: str,
+    meter_key: Path,
+    authority: Path | None,
+    serials: list[int] | None,
+    valid_hours: int,
+) -> "Quorum":
+    """The quorum's appraisal of this machine's GPUs, or of an authority's."""
+    from commonhold.agent.evidence import DevelopmentEvidence, EvidenceSource, NvmlEvidence
+    from commonhold.keyfile import read_p256
+    from commonhold.registering import appraise_node
+    from commonhold.signing import p256_point
+
+    source: EvidenceSource = NvmlEvidence()
+    if authority is not None:
+        source = DevelopmentEvidence.load(authority, serials or [])
+    return await appraise_node(
+        await _panel(chain, appraisers),
+        source,
+        provider=chain.sender(key).address,
+        class_name=class_name,
+        policy=policy,
+        meter_key=p256_point(read_p256(meter_key).public_key()),
+        now_s=int(time.time()),
+        validity_s=valid_hours * 3_600,
+    )
 
 
 async def _register_content(
