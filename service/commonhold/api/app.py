@@ -54,6 +54,7 @@ def create_app(state: AppState) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=_TAGS,
         generate_unique_id_function=_operation_id,
+        docs_url=None,  # FastAPI's pages run scripts of a third party; /openapi.json is the document
         redoc_url=None,
     )
     app.state.commonhold = state
