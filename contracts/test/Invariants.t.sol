@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC6909} from "@openzeppelin/contracts/interfaces/IERC6909.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Test} from "forge-std/Test.sol";
 
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {Base} from "./Base.t.sol";
 
-/// Does what people do, within what is allowed: a call that reverts is a bug here, and fails the run.
+/// Does what people do, within what is allowed: a call that reverts is a bug here, and fails the run. On the way it tries
+/// one more than is allowed, which must be refused.
 contract Handler is Base {
     uint256 internal constant MOST_ASSETS = 6;
     uint256 internal constant LEAST_GROUPS = 3;
@@ -69,7 +72,9 @@ contract Handler is Base {
         (address from, address to) = (_person(from_), _person(to_));
         uint256 most = ledger.balanceOf(from, asset);
         if (members.rootOf(from) != members.rootOf(to)) {
-            most = _min(most, ledger.headroom(_classOf[asset], to));
+            uint256 headroom = ledger.headroom(_classOf[asset], to);
+            if (headroom < most) _tryTooMuch(from, address(ledger), to, asset, headroom + 1);
+            most = _min(most, headroom);
         }
         vm.prank(from);
         ledger.transfer(to, asset, bound(units, 0, most));
@@ -87,11 +92,19 @@ contract Handler is Base {
     function acquire(uint8 which, uint8 to_, uint64 amount) external increasesEndWithinTheLimit {
         (uint256 id, address to) = (ids[which % ids.length], _person(to_));
         uint256 most = _min(_useHeadroom(id, to), access.capacity(id >> 64) - _issued(id));
-        if (most == 0 || _isEnded(id)) return;
-        amount = uint64(bound(amount, 1, most));
         (, uint128 price) = access.priceOf(id);
+        address operator = ledger.assetOf(id >> 64).operator;
         if (price == 0) {
-            vm.prank(ledger.assetOf(id >> 64).operator);
+            vm.prank(operator);
+            try access.grant(id, to, SafeCast.toUint64(most + 1)) {
+                assertTrue(false, "granted too much");
+            } catch {}
+        }
+        if (most == 0 || _isEnded(id)) return;
+
+        amount = uint64(bound(amount, 1, most));
+        if (price == 0) {
+            vm.prank(operator);
             access.grant(id, to, amount);
         } else {
             buy(id, to, amount);
@@ -105,7 +118,11 @@ contract Handler is Base {
         (address from, address to) = (_person(from_), _person(to_));
         uint256 most = access.balanceOf(from, id);
         bool limited = members.rootOf(from) != members.rootOf(to) && !_isEnded(id);
-        if (limited) most = _min(most, _useHeadroom(id, to));
+        if (limited) {
+            uint256 headroom = _useHeadroom(id, to);
+            if (headroom < most) _tryTooMuch(from, address(access), to, id, headroom + 1);
+            most = _min(most, headroom);
+        }
         amount = uint64(bound(amount, 0, most));
         vm.prank(from);
         access.transfer(to, id, amount);
@@ -243,6 +260,13 @@ contract Handler is Base {
     }
 
     /* SMALL THINGS */
+
+    function _tryTooMuch(address from, address token, address to, uint256 id, uint256 amount) private {
+        vm.prank(from);
+        try IERC6909(token).transfer(to, id, amount) {
+            assertTrue(false, "transferred too much");
+        } catch {}
+    }
 
     function _checkUse(uint256 id, address to) private view {
         (bytes32 classId, uint32 window) = _of(id);

@@ -10,8 +10,8 @@ pragma solidity ^0.8.28;
 /// - Credits issued for an asset in a window never exceed units x window seconds, whatever the tranche: no overselling.
 /// - Acquired seconds (held + redeemed) of a group in a class and window end every increase with
 ///   `acquired * 10^10 <= capBase * windowSeconds * useBps`. Redeeming does not change them.
-/// - Redeemed seconds of a group in a class and window stay within the same limit. A group can hold more than its use
-///   limit only after a merge; it can use no more than the limit all the same, and give the rest away.
+/// - Redeemed seconds of a group in a class and window end every redemption within the same limit. A group can have more
+///   than its use limit only after a merge; it redeems no more than what is left of the limit, and gives the rest away.
 /// - A group over its holding limit acquires nothing.
 /// - A lease is redeemed once: its id is the hash of the statement that the holder signed.
 /// - What buyers paid leaves this contract only for seconds that the lease's session key has signed for.
