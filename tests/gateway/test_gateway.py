@@ -317,10 +317,13 @@ async def test_public_url_with_a_path_is_not_passed_on(tmp_path: Path) -> None:
         answer = await node.call("GET", "/models", token)
         metadata = await node.http.get(f"http://127.0.0.1:{port}/.well-known/oauth-protected-resource/gw/v1")
         outside = await node.http.get(f"http://127.0.0.1:{port}/other")
+        # As long as the prefix, but not it: what is cut off would end in the middle of a letter.
+        disguised = await node.http.get(f"http://127.0.0.1:{port}/gw/%761/models")
 
     assert answer.json()["path"] == "/models"
     assert metadata.json()["resource"] == node.url
     refused(outside, 400, "bad_target")
+    refused(disguised, 400, "bad_target")
 
 
 async def test_status_says_what_the_node_is_and_that_there_is_no_gpu(node: Node) -> None:

@@ -112,7 +112,8 @@ class Gateway:
             case ("GET", path) if path == self._public.prefix + RECEIPT_PATH:
                 claims = await self._authorizer.receipt(self._asked(scope), RECEIPT_LATE_S)
                 await answer_json(send, 200, self._receipt(claims), self._own_headers(claims))
-            case (_, path) if not path.startswith(self._public.prefix + "/"):
+            # As sent, not as decoded: its bytes are cut off for the upstream, and the proof is over them.
+            case _ if not scope["raw_path"].startswith(f"{self._public.prefix}/".encode()):
                 raise BadTarget(f"path: expected one below {self._public.prefix}/")
             case _:
                 claims = await self._authorizer.use(self._asked(scope))
