@@ -6,6 +6,7 @@ import pytest
 
 from commonhold import worker
 from commonhold.errors import Unavailable
+from commonhold.mirror.apply import MirrorBroken
 from commonhold.worker import Stage
 
 
@@ -41,7 +42,7 @@ async def test_any_other_error_stops_that_stage_and_no_other(caplog: pytest.LogC
 
     async def broken() -> bool:
         calls["broken"] += 1
-        raise ValueError("event 7 of block 12 cannot be applied")
+        raise MirrorBroken("event 7 of block 12 cannot be applied")
 
     async def healthy() -> bool:
         calls["healthy"] += 1
@@ -53,8 +54,23 @@ async def test_any_other_error_stops_that_stage_and_no_other(caplog: pytest.LogC
     await run_until(stages, later)
 
     assert calls["broken"] == 1
-    assert worker.faults(stages) == {"follow": "ValueError: event 7 of block 12 cannot be applied"}
+    assert worker.faults(stages) == {"follow": "MirrorBroken: event 7 of block 12 cannot be applied"}
     assert "follow stopped" in caplog.text
+
+
+async def test_text_of_a_foreign_error_is_in_the_log_only(caplog: pytest.LogCaptureFixture) -> None:
+    """It may tell of SQL, values or files, and faults are shown to everybody."""
+    done = asyncio.Event()
+
+    async def step() -> bool:
+        done.set()
+        raise ValueError("INSERT INTO access_answer VALUES ('secret')")
+
+    stage = Stage("forget", step, every_s=0.001)
+    await run_until([stage], done)
+
+    assert worker.faults([stage]) == {"forget": "ValueError; see the log"}
+    assert "secret" in caplog.text
 
 
 async def test_a_pause_ends_at_once_when_told_to_stop() -> None:
