@@ -216,6 +216,51 @@ async def test_the_chain_saying_that_the_lease_exists_is_as_good_as_sending_it(s
 
 
 @sqlite_only
+async def test_the_gas_that_one_group_can_make_us_pay_is_bounded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "MOST_RELAYS", 2)
+    monkeypatch.setattr(relay, "RELAY_PERIOD_S", 600)
+    credit = await credit_of(service)
+    await service.deployed.admit("affiliate", "owner")
+    await service.deployed.attach("affiliate", "developer")
+    for other in ("affiliate", "owner"):
+        await service.deployed.grant(credit, other, 10)  # type: ignore[arg-type]
+    await service.mirrored()
+    service.follow()
+    before = await service.deployed.rpc.nonce(service.deployed.sender("relayer").address)
+
+    forms = [(await service.redemption_form(credit, 1, nonce=nonce))[1] for nonce in range(3)]
+    codes = [(await service.ask(form)).status_code for form in forms]
+    _, of_affiliate = await service.redemption_form(credit, 1, holder="affiliate")
+    _, of_other = await service.redemption_form(credit, 1, holder="owner")
+    refused = await service.ask(of_affiliate, session="affiliate")
+
+    assert codes == [200, 200, 400]
+    assert (refused.json()["error"], refused.headers["retry-after"]) == ("slow_down", str(relay.RELAY_PERIOD_S))
+    assert (await service.ask(of_other, session="owner")).status_code == 200
+    assert (await service.ask(forms[0])).status_code == 200  # what is a lease costs nothing
+    assert await service.deployed.rpc.nonce(service.deployed.sender("relayer").address) == before + 3
+
+    service.clock.now_s = await service.deployed.now() + 600
+    _, later = await service.redemption_form(credit, 1, nonce=9)
+    assert (await service.ask(later)).status_code == 200
+
+
+@sqlite_only
+async def test_relays_under_way_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mirror shows them only later, so that the bound of one group would come too late."""
+    monkeypatch.setattr(relay, "MOST_UNDER_WAY", 2)
+    credit = await credit_of(service)
+    service.state.relay_wait_s = 0
+    forms = [(await service.redemption_form(credit, 1, nonce=nonce))[1] for nonce in range(3)]
+
+    codes = [(await service.ask(form)).json()["error"] for form in (*forms, forms[0])]
+
+    assert codes == ["authorization_pending", "authorization_pending", "slow_down", "authorization_pending"]
+
+
+@sqlite_only
 async def test_a_claim_left_by_a_crash_lapses(service: Service) -> None:
     credit = await credit_of(service)
     service.follow()

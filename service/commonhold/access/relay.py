@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.access.ask import AccessDenied, InvalidDetails, InvalidGrant, OAuthError
+from commonhold.access.ask import AccessDenied, InvalidDetails, InvalidGrant, OAuthError, SlowDown
 from commonhold.access.tables import relay
 from commonhold.chain.revert import ContractRefused
 from commonhold.chain.send import Sender
@@ -22,11 +22,18 @@ from commonhold.db import Db, read
 from commonhold.errors import LimitExceeded
 from commonhold.limits.rules import Denied
 from commonhold.mirror.read import lease as mirrored_lease
+from commonhold.mirror.read import redemptions_since, root_of
 from commonhold.signing import Redemption
-from commonhold.units import Hash32
+from commonhold.units import Address, Hash32, address_text
 
 CLAIM_S = 90  # longer than a sender waits for its transaction
 POLL_S = 0.05
+
+# What gas others can make us pay: leases can be as small as a second. Whoever needs more redeems on the chain.
+MOST_RELAYS = 60  # leases of one group in RELAY_PERIOD_S
+RELAY_PERIOD_S = 3_600
+MOST_UNDER_WAY = 20  # of all groups; the mirror does not count these yet
+UNDER_WAY_INTERVAL_S = 5
 
 # What the caller signed wrongly, and what the contracts' rules refuse; every other error is about the credits.
 _BAD_STATEMENT = {"DeadlinePassed", "BadSessionKey", "BadHolderSignature"}
@@ -43,6 +50,23 @@ async def claim(db: Db, lease: Hash32, now_s: int) -> bool:
         where=relay.c.claimed_until <= now_s,
     )
     return (await db.execute(statement)).rowcount == 1
+
+
+async def check_rate(db: Db, holder: Address, now_s: int) -> None:
+    """Returns when one more relay, which is claimed already, is not too many. Raises SlowDown."""
+    claims = sa.select(sa.func.count()).select_from(relay).where(relay.c.claimed_until > now_s)
+    if (await db.execute(claims)).scalar_one() > MOST_UNDER_WAY:
+        raise SlowDown(
+            f"more than {MOST_UNDER_WAY} redemptions are on their way",
+            details={"interval": UNDER_WAY_INTERVAL_S, "limit": MOST_UNDER_WAY},
+        )
+    root = await root_of(db, holder)
+    if await redemptions_since(db, root, now_s - RELAY_PERIOD_S) >= MOST_RELAYS:
+        raise SlowDown(
+            f"group of {address_text(root)} redeemed {MOST_RELAYS} leases in {RELAY_PERIOD_S} s, the most that are "
+            "relayed: later, or on the chain",
+            details={"interval": RELAY_PERIOD_S, "limit": MOST_RELAYS},
+        )
 
 
 async def release(db: Db, lease: Hash32) -> None:

@@ -267,6 +267,14 @@ async def leases(db: ReadDb, holder: Address | None = None, asset: AssetId | Non
     return await _all(db, LeaseRow, _leases().where(*wanted).order_by(t.lease.c.redeemed_block, t.lease.c.lease))
 
 
+async def redemptions_since(db: ReadDb, root: Address, since_s: int) -> int:
+    """How many leases members of the group of `root` have redeemed in blocks after that time."""
+    joined = t.lease.join(t.member, t.member.c.address == t.lease.c.holder)
+    joined = joined.join(t.block, t.block.c.number == t.lease.c.redeemed_block)  # blocks with events stay
+    found = sa.select(sa.func.count()).select_from(joined)
+    return int((await db.execute(found.where(t.member.c.root == root, t.block.c.timestamp > since_s))).scalar_one())
+
+
 async def delivered(db: ReadDb) -> list[Delivered]:
     """GPU-milliseconds settled, per class, window, group (as it was when settled) and assurance level."""
     c = t.delivered.c

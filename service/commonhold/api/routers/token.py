@@ -219,6 +219,8 @@ async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: On
         if state.sender is None:
             raise Unavailable("this service relays no redemptions: redeem on the chain, then sign in")
         mine = await relay.claim(db, lease, now_s)
+        if mine:
+            await relay.check_rate(db, redemption.holder, now_s)
     # From here on every outcome is committed step by step; relay.py says what happens if we die in between.
     try:
         if mine:
