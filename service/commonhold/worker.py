@@ -53,7 +53,7 @@ async def _loop(stage: Stage, stop: asyncio.Event) -> None:
             pause_s = min(MAX_BACK_OFF_S, stage.every_s * 2 ** min(stage.failures, 10))
             log.warning("%s waits: %s", stage.name, error)
         except Exception as error:
-            # Faults are shown to everybody. A foreign error may tell of SQL, values or files: its text stays in the log.
+            # Faults are shown to everybody. A foreign error may tell of SQL, values or files: that stays in the log.
             said = f": {error}" if isinstance(error, CommonholdError) else "; see the log"
             stage.fault = type(error).__name__ + said
             log.exception("%s stopped", stage.name)
