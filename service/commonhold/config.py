@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     issuer: str | None = Field(None, description="public URL of the service; default http://HOST:PORT")
     tier: Literal["latest", "safe", "finalized"] = Field("latest", description="which blocks are believed")
+    verify_logs: bool = Field(
+        True, description="recompute headers and receipts; off only for chains whose own forms differ from Ethereum's"
+    )
     poll_s: float = Field(1.0, gt=0, description="how often new blocks are asked for")
     token_ttl_s: int = Field(300, ge=10, le=300, description="lifetime of an access token")
     quantum_s: int = Field(300, ge=1, description="GPU-seconds an access token allows beyond the last receipt")

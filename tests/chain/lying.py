@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,13 +11,19 @@ import httpx
 import orjson
 
 Forward = Callable[[], Awaitable[Any]]
-# Gets a JSON-RPC request and the way to the node's own answer. Returns the answer: JSON, or a status and a body.
+# Gets a JSON-RPC request, each of a batch, and the way to the node's own answer. Returns the answer: JSON, or a status
+# and a body.
 Twist = Callable[[dict[str, Any], Forward], Awaitable[Any]]
 
 
 @contextlib.asynccontextmanager
-async def lying(node_url: str, twist: Twist) -> AsyncIterator[str]:
-    """The URL of a node that answers as `twist` says, while the block runs."""
+async def lying(
+    node_url: str, twist: Twist, *, most: int = 1_000, sizes: Counter[int] | None = None
+) -> AsyncIterator[str]:
+    """The URL of a node that answers as `twist` says, while the block runs.
+
+    It takes batches of `most` calls, and counts them in `sizes`.
+    """
     open_connections: set[asyncio.Task[None]] = set()
 
     async with httpx.AsyncClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
@@ -28,11 +35,20 @@ async def lying(node_url: str, twist: Twist) -> AsyncIterator[str]:
             )
             request = orjson.loads(await reader.readexactly(length))
 
-            async def forward() -> Any:
-                return (await client.post(node_url, json=request)).json()
+            async def one(call: dict[str, Any]) -> Any:
+                async def forward() -> Any:
+                    return (await client.post(node_url, json=call)).json()
 
-            said = await twist(request, forward)
-            status, body = said if isinstance(said, tuple) else (200, orjson.dumps(said))
+                return await twist(call, forward)
+
+            size = len(request) if isinstance(request, list) else 1
+            if sizes is not None:
+                sizes[size] += 1
+            if size > most:
+                request = {"method": "too_many", "id": None}
+            said = [await one(call) for call in request] if isinstance(request, list) else await one(request)
+            odd = [each for each in (said if isinstance(said, list) else [said]) if isinstance(each, tuple)]
+            status, body = odd[0] if odd else (200, orjson.dumps(said))
             writer.write(
                 b"HTTP/1.1 %d -\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
             )

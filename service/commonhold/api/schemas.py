@@ -303,6 +303,9 @@ class StatusOut(Shape):
     chain_id: int
     deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
     tier: str = Field(description="which blocks are believed: latest, safe or finalized")
+    logs_verified: bool = Field(
+        description="headers and receipts are recomputed; false: the node's word is taken for which events there are"
+    )
     block: PositionOut
     digest: Hash = Field(description="over the mirrored state: equal on every mirror at this block")
     counts: dict[str, int]

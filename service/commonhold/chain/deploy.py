@@ -20,7 +20,6 @@ from commonhold.units import Address, address_text, class_id, keccak256
 
 COIN = ("Commonhold development coin", "CDC")
 COIN_SUPPLY = 10**15  # a thousand million coins of 6 decimals
-_LOG_RANGE = 2_000  # blocks in one question; what public nodes allow
 
 
 class DeployFailed(CommonholdError):
@@ -179,6 +178,10 @@ async def _verify(rpc: Rpc, deployment: Deployment, genesis: Genesis, at: BlockS
 
 async def _history(rpc: Rpc, deployment: Deployment, at: BlockStamp) -> AsyncIterator[ChainEvent]:
     """Every event of the deployment up to a block, in order."""
-    for first in range(deployment.block, at.number + 1, _LOG_RANGE):
-        for log in await rpc.logs(deployment.followed, first, min(first + _LOG_RANGE - 1, at.number)):
+    first = await rpc.header(deployment.block)
+    after = await rpc.header(first.number - 1)
+    while after.number < at.number:
+        span = await rpc.span(deployment.followed, after, at.number)
+        for log in span.logs:
             yield decode(log, deployment)
+        after = span.blocks[-1]

@@ -1,12 +1,13 @@
 """Reads of the chain, each at a named block, and the little that sending needs.
 
-What a node returns is checked before it is believed: form, block, range, address. "latest" and "pending" appear in this
-file only.
+What a node returns is checked before it is believed: form, block, range, address; and, unless that is switched off,
+every header and every receipt is recomputed (verify.py). "latest" and "pending" appear in this file only.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, Self
 
+from commonhold.chain import span, verify
 from commonhold.chain.answers import (
     Receipt,
     RpcInconsistent,
@@ -22,10 +23,12 @@ from commonhold.chain.contract import BadCallData, decode_result, encode_call
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
 from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable
 from commonhold.chain.revert import refusal
+from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
-from commonhold.units import Address, Hash32, address_text, hex_text
+from commonhold.chain.verify import RpcLied
+from commonhold.units import Address, BlockNumber, Hash32, address_text, hex_text
 
-__all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcRefused", "RpcUnavailable"]
+__all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcLied", "RpcRefused", "RpcUnavailable"]
 
 # JSON-RPC's code for parameters that a node does not take, EIP-1898's block hashes among them.
 _BAD_PARAMETERS = -32602
@@ -40,8 +43,10 @@ class BlockGone(RpcInconsistent):
 class Rpc:
     """One node. Closed by `close`, or used as an async context manager."""
 
-    def __init__(self, url: str, *, timeout_s: float = 10) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 10, verify_logs: bool = True) -> None:
+        """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's."""
         self._node = JsonRpc(url, timeout_s=timeout_s)
+        self.verify_logs = verify_logs
         self._takes_hashes = True  # until the node refuses one
 
     async def __aenter__(self) -> Self:
@@ -83,7 +88,7 @@ class Rpc:
         found = await self._node.request("eth_getBlockByNumber", tier, False)
         if found is None:
             raise RpcInconsistent(f"node {self.host} has no {tier} block, expected at least the first")
-        return to_stamp(found)
+        return self._stamp(found)
 
     async def block(self, which: int | Hash32) -> BlockStamp | None:
         """The block of a number or hash; None: the node has none such on its branch."""
@@ -93,14 +98,32 @@ class Rpc:
             found = await self._node.request("eth_getBlockByHash", hex_text(which), False)
         if found is None:
             return None
-        stamp = to_stamp(found)
+        stamp = self._stamp(found)
         if which not in (stamp.number, stamp.hash):
             asked, got = which if isinstance(which, int) else hex_text(which), f"{stamp.number} {hex_text(stamp.hash)}"
             raise RpcInconsistent(f"node {self.host}: expected block {asked}, got {got}")
         return stamp
 
+    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int) -> Span:
+        """Blocks after `after` in a row, up to `last` at most, with all logs of the addresses in them.
+
+        Raises RpcLied when a header or the receipts do not recompute; RpcInconsistent when the node is not that far, or
+        is on another branch than `after`.
+        """
+        if self.verify_logs:
+            return await span.verified(self._node, addresses, after, last)
+        return await span.told(self, addresses, after, last)
+
+    async def header(self, number: int) -> BlockStamp:
+        """The block of a number that the node must have. Raises RpcInconsistent."""
+        stamp = await self.block(BlockNumber(number))
+        if stamp is None:
+            raise RpcInconsistent(f"node {self.host} has no block {number}, expected one below its head")
+        return stamp
+
     async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
-        """All logs of the addresses in the blocks `from_number` to `to_number`, both included, in chain order.
+        """What the node says are all logs of the addresses in the blocks `from_number` to `to_number`, both included,
+        in chain order. What it leaves out does not show here, but in `span`.
 
         Raises RpcInconsistent when the node returns others, contradicts itself, or is not that far yet.
         """
@@ -120,7 +143,7 @@ class Rpc:
         return found
 
     async def logs_of(self, block_hash: Hash32, addresses: Collection[Address]) -> list[RawLog]:
-        """All logs of the addresses in one block, in order. Raises BlockGone, RpcInconsistent."""
+        """What the node says are all logs of the addresses in one block. Raises BlockGone, RpcInconsistent."""
         try:
             found = await self._logs({"blockHash": hex_text(block_hash)}, addresses)
         except RpcRefused as error:
@@ -256,6 +279,9 @@ class Rpc:
         if gone := await self._gone(at.hash):
             raise gone
         return answer
+
+    def _stamp(self, found: object) -> BlockStamp:
+        return verify.header(found, self.host).stamp if self.verify_logs else to_stamp(found)
 
     async def _gone(self, block_hash: Hash32) -> BlockGone | None:
         """The error to raise when the node does not have the block; None: it has."""

@@ -38,6 +38,13 @@ def serve(
     port: Annotated[int | None, typer.Option()] = None,
     issuer: Annotated[str | None, typer.Option(help="Public URL of the service; default http://HOST:PORT.")] = None,
     tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
+    verify_logs: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify-logs/--no-verify-logs",
+            help="Recompute every header and receipt; no only on chains whose forms differ from Ethereum's.",
+        ),
+    ] = None,
     poll_s: Annotated[float | None, typer.Option(help="How often new blocks are asked for.")] = None,
     token_ttl_s: Annotated[int | None, typer.Option(help="Lifetime of an access token, 300 at most.")] = None,
     quantum_s: Annotated[int | None, typer.Option(help="GPU-seconds a token allows beyond the last receipt.")] = None,
@@ -115,7 +122,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     engine = db.make_engine(settings.database_url)
     stack.push_async_callback(engine.dispose)
     await migrate.upgrade(engine)
-    rpc = Rpc(settings.rpc_url)
+    rpc = Rpc(settings.rpc_url, verify_logs=settings.verify_logs)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     await Follower(rpc, deployment, engine, tier=settings.tier).step()

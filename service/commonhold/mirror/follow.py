@@ -17,9 +17,9 @@ from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, read, write
 from commonhold.errors import CommonholdError, Unavailable
-from commonhold.mirror import fetch, journal
+from commonhold.mirror import journal
 from commonhold.mirror.apply import apply
-from commonhold.mirror.fetch import Batch, Happened
+from commonhold.mirror.fetch import Batch, Happened, fetch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
 from commonhold.units import BlockNumber, Hash32, hex_text
@@ -88,7 +88,7 @@ class Follower:
     async def step(self) -> Progress:
         """One transaction, or none when there is nothing new. Safe to repeat, whatever became of the last one.
 
-        Raises Unavailable (try again), and what stops the mirror for good: MirrorBroken, UnknownEvent,
+        Raises Unavailable (try again), and what stops the mirror for good: MirrorBroken, UnknownEvent, RpcLied,
         FinalityViolated, WrongChain.
         """
         if not self._node_checked:
@@ -102,10 +102,10 @@ class Follower:
 
         final = await self._rpc.head("finalized")
         if ancestor.number < final.number:
-            last = min(final.number, head.number, ancestor.number + self._max_range)
-            batch = await fetch.final_range(self._rpc, self._deployment, ancestor, last)
+            last = BlockNumber(min(final.number, head.number, ancestor.number + self._max_range))
         else:
-            batch = await fetch.one_block(self._rpc, self._deployment, ancestor)
+            last = BlockNumber(ancestor.number + 1)  # what may be undone goes in one by one
+        batch = await fetch(self._rpc, self._deployment, ancestor, last)
         return await self._append(at, ancestor, final, batch)
 
     async def _position(self) -> Position:
@@ -151,7 +151,7 @@ class Follower:
         floor = BlockNumber(min(at.number, max(at.finalized, self._deployment.block)))
         if top < floor:
             return None
-        theirs = head if top == head.number else await self._header(top)
+        theirs = head if top == head.number else await self._rpc.header(top)
         if theirs.hash == at.hash:
             return theirs
 
@@ -162,15 +162,9 @@ class Follower:
                     f"block {floor} was final as {hex_text(ours[floor])}, the node has {hex_text(theirs.hash)}: "
                     f"the mirror stays at block {at.number}"
                 )
-            theirs = await self._header(BlockNumber(theirs.number - 1))
+            theirs = await self._rpc.header(theirs.number - 1)
         # A lower head alone is not a reorg: the node may lag.
         return None if theirs.number == head.number else theirs
-
-    async def _header(self, number: BlockNumber) -> BlockStamp:
-        stamp = await self._rpc.block(number)
-        if stamp is None:
-            raise RpcInconsistent(f"node {self._rpc.host} has no block {number}, expected one below its head")
-        return stamp
 
     async def _hashes(self, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32]:
         """Our blocks of the unfinalized window: none of them is ever missing."""

@@ -18,13 +18,10 @@ MOST_LEASES = 50
 Row = dict[str, object]
 
 
-async def overview(db: ReadDb, *, chain_id: int, issuer: str, faults: dict[str, str]) -> Row:
-    """Everything on the page, true at one block."""
+async def overview(db: ReadDb) -> Row:
+    """Everything on the page that the database says, true at one block."""
     at = await read.position(db)
     return {
-        "chain_id": chain_id,
-        "issuer": issuer,
-        "faults": faults,
         "position": {
             "number": at.number,
             "hash": hex_text(at.hash),

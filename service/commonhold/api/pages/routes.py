@@ -26,11 +26,16 @@ HEADERS = {
 @router.get("/", response_class=HTMLResponse)
 async def page(db: Read, state: State) -> HTMLResponse:
     """The state of the pool, true at one block."""
-    faults = state.faults()
+    about = {
+        "issuer": state.issuer,
+        "chain_id": state.deployment.chain_id,
+        "logs_verified": state.rpc.verify_logs,
+        "faults": state.faults(),
+    }
     try:
-        shown = await overview(db, chain_id=state.deployment.chain_id, issuer=state.issuer, faults=faults)
+        shown = await overview(db)
     except Unavailable:
         empty: list[object] = []
         shown = {"position": None, "classes": empty, "assets": empty, "hours": empty, "leases": empty, "anchors": empty}
-        shown |= {"faults": faults, "issuer": state.issuer, "chain_id": state.deployment.chain_id, "digest": ""}
-    return HTMLResponse(template.render(shown), headers=HEADERS)
+        shown |= {"digest": ""}
+    return HTMLResponse(template.render(shown | about), headers=HEADERS)

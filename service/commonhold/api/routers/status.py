@@ -22,6 +22,7 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
         chain_id=state.deployment.chain_id,
         deployment=state.deployment.fingerprint(),
         tier=state.tier,
+        logs_verified=state.rpc.verify_logs,
         block=PositionOut.model_validate(at),
         digest=await digest(db),
         counts={
