@@ -2,6 +2,7 @@
 
 import pytest
 
+from commonhold.chain.rpc import Rpc
 from commonhold.units import address_text
 from tests.actors import address_of
 from tests.api.conftest import sqlite_only
@@ -55,3 +56,15 @@ async def test_a_stopped_loop_is_shown_and_withdraws_readiness(service: Service)
     assert "follow: UnknownEvent: block 12, log 3" in ready.json()["detail"]
     assert (await service.http.get("/status")).json()["faults"] == {"follow": "UnknownEvent: block 12, log 3"}
     assert "UnknownEvent: block 12, log 3" in (await service.http.get("/")).text
+
+
+async def test_logs_that_are_not_recomputed_are_said_so(service: Service) -> None:
+    verified, page = (await service.http.get("/status")).json()["logs_verified"], (await service.http.get("/")).text
+    async with Rpc(service.deployed.anvil.url, verify_logs=False) as rpc:
+        service.state.rpc = rpc
+
+        told, warned = (await service.http.get("/status")).json()["logs_verified"], (await service.http.get("/")).text
+
+    assert (verified, told) == (True, False)
+    assert "Not verified" in warned
+    assert "Not verified" not in page
