@@ -28,6 +28,22 @@ def test_a_p256_key_is_made_once(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_secret_is_made_once_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "nonce.key"
+
+    secret = keyfile.read_or_write_secret(path)
+
+    assert len(secret) == 32
+    assert keyfile.read_or_write_secret(path) == secret
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="others may read it"):
+        keyfile.read_or_write_secret(path)
+    path.chmod(0o600)
+    path.write_bytes(b"")  # as a crash between making and writing it leaves it
+    with pytest.raises(KeyFileError, match="expected 32 bytes, got 0"):
+        keyfile.read_or_write_secret(path)
+
+
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "key"
     before = keyfile.write_wallet(path)

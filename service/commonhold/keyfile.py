@@ -65,6 +65,16 @@ def read_or_write_p256(path: Path) -> ec.EllipticCurvePrivateKey:
     return read_p256(path) if path.exists() else write_p256(path)
 
 
+def read_or_write_secret(path: Path) -> bytes:
+    """The 32 random bytes in `path`; new ones when there is no file. Raises KeyFileError."""
+    if not path.exists():
+        _write(path, os.urandom(32))
+    secret = _read(path)
+    if len(secret) != 32:
+        raise KeyFileError(f"key file {path}: expected 32 bytes, got {len(secret)}")
+    return secret
+
+
 def wallet_address(key: bytes) -> Address:
     """The address of a wallet key: the last 20 bytes of the hash of its public point."""
     return Address(keccak256(coincurve.PrivateKey(key).public_key.format(compressed=False)[1:])[12:])

@@ -1,8 +1,6 @@
 """`commonhold serve`: the service. One process: the HTTP API, and the loops that follow, settle and anchor."""
 
 import asyncio
-import os
-import secrets
 import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -112,7 +110,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.chain.deployment import Deployment
     from commonhold.chain.rpc import Rpc
     from commonhold.chain.send import Sender
-    from commonhold.keyfile import read_wallet
+    from commonhold.keyfile import read_or_write_secret, read_wallet
     from commonhold.mirror.follow import Follower
 
     deployment = Deployment.load(settings.deployment)
@@ -135,7 +133,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
         deployment=deployment,
         sender=sender,
         signing_keys=SigningKeys.open(settings.data_dir / "signing", now_s=now_s),
-        nonce_keys=NonceKeys(_nonce_secret(settings.data_dir / "nonce.key")),
+        nonce_keys=NonceKeys(read_or_write_secret(settings.data_dir / "nonce.key")),
         issuer=settings.issuer_url,
         window_seconds=int(await rpc.call("Access", deployment.access, "windowSeconds", at=at)),
         submitter=sender.address if sender else deployment.deployer,
@@ -198,12 +196,3 @@ def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> 
         worker.Stage("settle", settle_receipts, settings.settle_s),
         worker.Stage("anchor", anchor_epochs, settings.epoch_s),
     ]
-
-
-def _nonce_secret(path: Path) -> bytes:
-    """The secret of the service's stateless nonces; made at the first start."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    return path.read_bytes()
