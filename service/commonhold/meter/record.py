@@ -39,7 +39,7 @@ class Duplicate:
 class Rejected:
     """Not recorded. `code` is "invalid", "unknown", "expired", "misfit" or "equivocation".
 
-    Only an "unknown" one (asset or lease not mirrored yet, a clock ahead) may be accepted when sent again.
+    Only an "unknown" one (asset, lease or renewal not mirrored yet, a clock ahead) may be accepted when sent again.
     """
 
     code: str
@@ -167,6 +167,9 @@ class _Facts:
             return Rejected("unknown", f"ends at {s.ended_at_ms} ms, now is {self._now_ms} ms")
         appraised = await read.appraised(self._db, asset, s.started_at_ms, s.ended_at_ms)
         if appraised is None:
+            mirrored_ms = (await mirror.position(self._db)).timestamp * 1000
+            if s.ended_at_ms > max(asset.expires_at * 1000, mirrored_ms):
+                return Rejected("unknown", f"ends at {s.ended_at_ms} ms, renewals are known up to {mirrored_ms} ms")
             return Rejected(
                 "expired",
                 f"no appraisal of asset {s.asset} covers {s.started_at_ms} to {s.ended_at_ms} ms, "
