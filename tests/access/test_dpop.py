@@ -1,11 +1,13 @@
 """Proofs and their nonces, made and verified here; the byte vectors are in test_vectors.py."""
 
 import base64
+import json
 
 import pytest
 
 from commonhold.access import dpop
 from commonhold.access.dpop import MAX_AGE_S, NONCE_STEP_S, NONCE_STEPS, NonceKeys
+from commonhold.signing import sign_es256
 from tests.actors import p256_of, point_of
 
 NOW = 1_800_000_000
@@ -45,6 +47,21 @@ def test_a_nonce_serves_its_steps_and_no_longer() -> None:
     assert not keys.ok(nonce, start - 1)
     assert not keys.ok("ü", start)
     assert not NonceKeys(b"m" * 32).ok(nonce, start)
+
+
+@pytest.mark.parametrize("claim", ["jti", "nonce", "access_token"])
+def test_half_a_character_is_refused_as_any_other_defect(claim: str) -> None:
+    """JSON can escape one half of a surrogate pair; no encoder takes it. Whoever verifies must not fall over it."""
+    header = {"alg": "ES256", "typ": dpop.TYPE, "jwk": dpop.public_jwk(point_of("developer"))}
+    said = {"jti": "1", "htm": "GET", "htu": URL, "iat": NOW, "nonce": "n", "ath": dpop.token_hash("t")}
+    said["ath" if claim == "access_token" else claim] = "\ud800"
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, said))
+    message = b".".join(parts)
+    signature = base64.urlsafe_b64encode(sign_es256(p256_of("developer"), message)).rstrip(b"=")
+    proof = (message + b"." + signature).decode()
+
+    with pytest.raises(dpop.DpopInvalid):
+        dpop.verify(proof, method="GET", url=URL, now_s=NOW, access_token="t", nonce_ok=lambda n: n.encode() == b"n")
 
 
 def test_a_short_nonce_secret_is_refused() -> None:

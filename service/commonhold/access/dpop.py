@@ -151,7 +151,7 @@ def verify(
         raise DpopInvalid("DPoP proof is for another access token")
     # (7) nonce
     nonce = claims.get("nonce")
-    if nonce_ok is not None and not (isinstance(nonce, str) and nonce_ok(nonce)):
+    if nonce_ok is not None and not (isinstance(nonce, str) and nonce.isascii() and nonce_ok(nonce)):
         raise NonceRequired("DPoP proof needs the nonce of the DPoP-Nonce header")
     # (8) time
     if not now_s - MAX_AGE_S <= iat <= now_s + MAX_AHEAD_S:
@@ -198,6 +198,10 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= 2_048:
         raise DpopInvalid(f"DPoP proof: claim {name!r} is missing or not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as e:  # JSON can escape a lone surrogate
+        raise DpopInvalid(f"DPoP proof: claim {name!r} is not text") from e
     return value
 
 

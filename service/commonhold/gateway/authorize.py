@@ -4,6 +4,7 @@ In: method, URL and headers. Out: the token's claims. The one thing kept is whic
 """
 
 import base64
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class UsedProofs:
 
     def __init__(self, most: int = MAX_PROOFS) -> None:
         self._most = most
-        self._until: dict[tuple[str, str], int] = {}
+        self._until: dict[bytes, int] = {}  # by a hash: callers choose how long a jti is
 
     def claim(self, jkt: str, jti: str, until_s: int, now_s: int) -> bool:
         """True for the first use. Raises Unavailable when there is no room to remember it."""
@@ -50,9 +51,10 @@ class UsedProofs:
             self._until = {key: until for key, until in self._until.items() if until > now_s}
             if len(self._until) >= self._most:
                 raise Unavailable(f"more than {self._most} proofs in use at once")
-        if (jkt, jti) in self._until:
+        key = hashlib.sha256(f"{jkt} {jti}".encode()).digest()
+        if key in self._until:
             return False
-        self._until[jkt, jti] = until_s
+        self._until[key] = until_s
         return True
 
 
