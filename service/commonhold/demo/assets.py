@@ -29,18 +29,11 @@ NODE_SPLIT = {"provider": 2_000_000, "affiliate": 800_000, "investor": 1_200_000
 RECORDED = "h100-550.90.07-nvtrust"
 
 
-async def register_all(world: World) -> None:
-    show.step(3, f"Assets of three kinds, appraised by {QUORUM} of {len(APPRAISERS)} independent appraisers")
+async def start_appraisers(world: World) -> None:
+    """Three processes, each with its own key; all trust the development authority, and say so."""
     authority = DevelopmentAuthority.create()
     authority.save(world.folder / "authority")
     (world.folder / "authority" / "root.pem").write_bytes(authority.root_pem)
-    await _start_appraisers(world)
-    await _register_node(world)
-    await _register_content(world)
-    appraise_recorded(world)
-
-
-async def _start_appraisers(world: World) -> None:
     ports = [free_port() for _ in APPRAISERS]
     world.appraiser_urls = [f"http://{HOST}:{port}" for port in ports]
     starts = []
@@ -57,9 +50,16 @@ async def _start_appraisers(world: World) -> None:
         path.write_text(json.dumps(config, indent=2))
         starts.append(world.processes.start(role, ["appraiser", "serve", str(path)], url))
     await asyncio.gather(*starts)
+
+
+async def register_all(world: World) -> None:
+    show.step(3, f"Assets of three kinds, appraised by {QUORUM} of {len(APPRAISERS)} independent appraisers")
     for role, url in zip(APPRAISERS, world.appraiser_urls, strict=True):
         who = (await world.http.get(url)).json()
         show.fact(role, f"{url}, signs as {who['signer']}, policies {_policies(who)}")
+    await _register_node(world)
+    await _register_content(world)
+    appraise_recorded(world)
 
 
 async def _register_node(world: World) -> None:

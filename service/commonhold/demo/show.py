@@ -1,10 +1,13 @@
 """What the demo prints: numbered steps, facts with their numbers, one clear line when something is not as expected."""
 
+import time
+
 from rich.console import Console
 from rich.markup import escape
 
 from commonhold.errors import CommonholdError
 
+STARTED = time.monotonic()
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -15,8 +18,8 @@ class DemoFailed(CommonholdError):
 
 
 def step(number: int, title: str) -> None:
-    """A numbered heading."""
-    console.print(f"\n[bold]{number}. {escape(title)}[/bold]")
+    """A numbered heading, with the seconds since the demo began."""
+    console.print(f"\n[bold]{number}. {escape(title)}[/bold] [dim]{time.monotonic() - STARTED:.0f} s[/dim]")
 
 
 def fact(name: str, text: object) -> None:
