@@ -66,3 +66,14 @@ async def test_a_body_without_end_is_refused(service: Service, path: str, sized:
     answer = await service.http.post(path, content=spaces(), headers=headers)
 
     assert (answer.status_code, answer.json()["status"]) == (413, 413)
+
+
+@sqlite_only
+@pytest.mark.parametrize("path", ["", "/data", f"/proof?digest=0x{'00' * 32}"])
+async def test_a_number_that_no_database_has_is_refused(service: Service, path: str) -> None:
+    number = 1 << 63
+    name, _, query = path.partition("?")
+
+    answer = await service.http.get(f"/v1/epochs/{number}{name}", params=query)
+
+    assert answer.status_code in (404, 422)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from commonhold.anchor import batch
 from commonhold.api.deps import AppState, AtBlock, Paged, Read, State
@@ -13,6 +13,7 @@ from commonhold.units import Address, address_text, hex_text, to_address, to_has
 
 router = APIRouter(prefix="/v1", tags=["metering"])
 
+Number = Annotated[int, Path(ge=0, lt=1 << 63)]  # what a column of the databases holds
 Submitter = Annotated[str | None, Query(description="whose epochs; default: this service's")]
 
 
@@ -23,7 +24,7 @@ async def epochs(db: Read, _at: AtBlock, state: State, page: Paged, submitter: S
 
 
 @router.get("/epochs/{number}", response_model=EpochOut)
-async def epoch(number: int, db: Read, _at: AtBlock, state: State, submitter: Submitter = None) -> batch.Epoch:
+async def epoch(number: Number, db: Read, _at: AtBlock, state: State, submitter: Submitter = None) -> batch.Epoch:
     """One epoch."""
     found = await batch.epoch_of(db, _whose(state, submitter), number)
     if found is None:
@@ -36,7 +37,7 @@ async def epoch(number: int, db: Read, _at: AtBlock, state: State, submitter: Su
     response_class=Response,
     responses={200: {"content": {"application/json": {}}, "description": "canonical JSON of segments and receipts"}},
 )
-async def epoch_data(number: int, db: Read, state: State, submitter: Submitter = None) -> Response:
+async def epoch_data(number: Number, db: Read, state: State, submitter: Submitter = None) -> Response:
     """The bytes that the epoch's root is computed from; they never change."""
     data = await batch.data(db, _whose(state, submitter), number)
     if data is None:
@@ -47,7 +48,7 @@ async def epoch_data(number: int, db: Read, state: State, submitter: Submitter =
 
 @router.get("/epochs/{number}/proof", response_model=ProofOut)
 async def epoch_proof(
-    number: int,
+    number: Number,
     digest: Annotated[str, Query(description="of a segment or receipt, as its answer named it")],
     db: Read,
     _at: AtBlock,
