@@ -1,9 +1,12 @@
 """The page for people: everything with its level and policy, nothing from elsewhere, and faults shown."""
 
+import base64
+import hashlib
+
 import pytest
 
 from commonhold.chain.rpc import Rpc
-from commonhold.units import address_text
+from commonhold.units import Hash32, address_text
 from tests.actors import address_of
 from tests.api.conftest import sqlite_only
 from tests.api.service import Service
@@ -31,6 +34,34 @@ async def test_the_page_loads_nothing_from_elsewhere(service: Service) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "src=" not in page.text
     assert "http-equiv" not in page.text
+
+
+async def test_the_page_may_run_its_own_script_and_no_other(service: Service) -> None:
+    page = await service.http.get("/")
+
+    script = page.text.split("<script>")[1].split("</script>")[0]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}';" in page.headers["content-security-policy"]
+
+
+async def test_the_page_names_its_block(service: Service) -> None:
+    status = await service.http.get("/status")
+    page = await service.http.get("/")
+
+    assert page.headers["commonhold-block"] == status.headers["commonhold-block"]
+    assert status.json()["block"]["hash"] in page.text
+
+
+async def test_only_web_addresses_of_anchors_are_links(service: Service) -> None:
+    uris = ("https://epochs.example/0", "javascript:alert(1)")
+    for epoch, uri in enumerate(uris):
+        await service.deployed.send("stranger", "Meter", "anchor", epoch, Hash32(b"\1" * 32), 1, 1, uri)
+    await service.mirrored()
+
+    page = await service.http.get("/")
+
+    assert [uri in page.text for uri in uris] == [True, True]
+    assert [f'href="{uri}"' in page.text for uri in uris] == [True, False]
 
 
 async def test_what_is_registered_cannot_run_as_script(service: Service) -> None:

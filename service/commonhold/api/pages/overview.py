@@ -14,6 +14,7 @@ from commonhold.units import Address, Hash32, address_text, gpu_hours_text, hex_
 KINDS = ("DATA", "MODEL", "COMPUTE")
 SHORT = 12  # characters of an id that are shown
 MOST_LEASES = 50
+MOST_ANCHORS = 50
 
 Row = dict[str, object]
 
@@ -41,8 +42,10 @@ async def overview(db: ReadDb) -> Row:
                 "gpu_ms": row.gpu_ms,
                 "submitter": address_text(row.submitter),
                 "uri": row.uri,
+                # Anybody may anchor, and name any URI: one that runs in a browser is shown, and is no link.
+                "link": row.uri.startswith(("http://", "https://")),
             }
-            for row in await read.anchors(db)
+            for row in _newest(await read.anchors(db))
         ],
     }
 
@@ -61,6 +64,7 @@ async def _class(db: ReadDb, row: read.ClassRow) -> Row:
         "total": units_text(row.total_units),
         "hold_percent": _percent(row.hold_bps),
         "use_percent": _percent(row.use_bps),
+        "floor": units_text(row.floor_units),
         "most": units_text(limits.most_units),
         "largest_percent": _percent(numbers.largest_bps_floor),
         "hhi": numbers.hhi_floor,
@@ -120,6 +124,12 @@ async def _lease(db: ReadDb, row: read.LeaseRow) -> Row:
         "settled": f"{row.settled_ms // 1000}.{row.settled_ms % 1000:03d}",
         "paid": row.paid_wei,
     }
+
+
+def _newest(anchors: list[read.Anchor]) -> list[read.Anchor]:
+    """The last MOST_ANCHORS on the chain, of whichever submitter, by submitter and epoch."""
+    last = sorted(anchors, key=lambda row: (row.block_number, row.epoch))[-MOST_ANCHORS:]
+    return sorted(last, key=lambda row: (row.submitter, row.epoch))
 
 
 async def _class_name(db: ReadDb, class_id: Hash32) -> str:
