@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COMMONHOLD_", extra="forbid", frozen=True)
 
     database_url: str = Field("sqlite:///.commonhold/service.db", description="sqlite:///path or postgresql://...")
-    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoint of the chain")
+    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoints, by commas")
     deployment: Path = Field(Path("deployment.json"), description="the deployment file: chain id and addresses")
     data_dir: Path = Field(Path(".commonhold"), description="signing keys of the service")
     relayer_key: Path | None = Field(
@@ -36,5 +36,15 @@ class Settings(BaseSettings):
     epoch_s: float = Field(3600.0, gt=0, description="how often an epoch is closed and anchored")
 
     @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """In the order in which they are asked."""
+        return split_urls(self.rpc_url)
+
+    @property
     def issuer_url(self) -> str:
         return self.issuer or f"http://{self.host}:{self.port}"
+
+
+def split_urls(text: str) -> tuple[str, ...]:
+    """URLs that commas separate."""
+    return tuple(url for part in text.split(",") if (url := part.strip()))

@@ -5,11 +5,13 @@ import hashlib
 
 import pytest
 
+from commonhold.chain.endpoints import Endpoints
 from commonhold.chain.rpc import Rpc
 from commonhold.units import Hash32, address_text
 from tests.actors import address_of
 from tests.api.conftest import sqlite_only
 from tests.api.service import Service
+from tests.chain.lying import changed, lying
 
 pytestmark = [pytest.mark.chain, sqlite_only]
 
@@ -99,3 +101,18 @@ async def test_logs_that_are_not_recomputed_are_said_so(service: Service) -> Non
     assert (verified, told) == (True, False)
     assert "Not verified" in warned
     assert "Not verified" not in page
+
+
+async def test_a_node_that_lied_is_named_while_another_serves(service: Service) -> None:
+    url = service.deployed.anvil.url
+    lie = changed("eth_getBlockByNumber", lambda block: block | {"timestamp": "0x1"})
+    async with lying(url, lie) as liar, Endpoints([liar, url]) as rpc:
+        service.state.rpc = rpc
+
+        ready = await service.http.get("/readyz")
+        faults = (await service.http.get("/status")).json()["faults"]
+
+        assert ready.status_code == 204
+        assert list(faults) == [f"rpc {rpc.health()[0].host}"]
+        assert "from its fields" in next(iter(faults.values()))
+        assert rpc.health()[0].host in (await service.http.get("/")).text

@@ -53,6 +53,11 @@ class AppState:
     relay_wait_s: float = 10.0  # how long a token request waits for its lease
     faults: Callable[[], dict[str, str]] = dict  # which loops stopped or wait, and why; empty: all run
 
+    def node_faults(self) -> dict[str, str]:
+        """RPC endpoints that lied or are of another chain, and how. They are not asked again: while another one is, the
+        service is ready all the same, since it recomputes what that one says, too."""
+        return {f"rpc {each.host}": each.dropped for each in self.rpc.health() if each.dropped is not None}
+
     @property
     def terms(self) -> Terms:
         return Terms(

@@ -309,7 +309,9 @@ class StatusOut(Shape):
     block: PositionOut
     digest: Hash = Field(description="over the mirrored state: equal on every mirror at this block")
     counts: dict[str, int]
-    faults: dict[str, str] = Field(description="loops of the service that stopped or wait, and why; empty: none")
+    faults: dict[str, str] = Field(
+        description="loops that stopped or wait, RPC endpoints that lied, and why; empty: none"
+    )
 
 
 class DeploymentOut(Shape):

@@ -5,6 +5,7 @@ every header and every receipt is recomputed (verify.py). "latest" and "pending"
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from commonhold.chain import span, verify
@@ -40,6 +41,16 @@ class BlockGone(RpcInconsistent):
     code = "block_gone"
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one endpoint has done in this run."""
+
+    host: str
+    errors: int
+    resting: bool  # not asked now
+    dropped: str | None  # it lied, or is of another chain: why it is not asked again; None: it may be
+
+
 class Rpc:
     """One node. Closed by `close`, or used as an async context manager."""
 
@@ -58,6 +69,10 @@ class Rpc:
     @property
     def host(self) -> str:
         return self._node.host
+
+    def health(self) -> list[Health]:
+        """Of each endpoint that is kept count of: of one alone nothing is, its errors are the caller's."""
+        return []
 
     async def close(self) -> None:
         """No connection is open any more."""

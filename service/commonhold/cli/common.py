@@ -28,7 +28,9 @@ if TYPE_CHECKING:  # heavy: imported by the commands that need them
 out = Console()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-RpcOption = Annotated[str, typer.Option("--rpc", envvar="COMMONHOLD_RPC_URL", help="JSON-RPC endpoint of the chain.")]
+RpcOption = Annotated[
+    str, typer.Option("--rpc", envvar="COMMONHOLD_RPC_URL", help="JSON-RPC endpoint of the chain; several by commas.")
+]
 DeploymentOption = Annotated[
     Path, typer.Option("--deployment", envvar="COMMONHOLD_DEPLOYMENT", help="Deployment file: chain id and addresses.")
 ]
@@ -109,13 +111,17 @@ class Chain:
 
 
 @asynccontextmanager
-async def open_chain(rpc_url: str, deployment: Path) -> AsyncIterator[Chain]:
-    """Connects, and refuses a chain that is not the deployment's."""
+async def open_chain(rpc_url: str, deployment: Path, *, verify_logs: bool = False) -> AsyncIterator[Chain]:
+    """Connects, and refuses a chain that is not the deployment's.
+
+    verify_logs: for who reads events; a transaction's result is the node's word anyway.
+    """
     from commonhold.chain.deployment import Deployment
-    from commonhold.chain.rpc import Rpc
+    from commonhold.chain.endpoints import Endpoints
+    from commonhold.config import split_urls
 
     described = Deployment.load(deployment)
-    rpc = Rpc(rpc_url)
+    rpc = Endpoints(split_urls(rpc_url), verify_logs=verify_logs)
     try:
         await rpc.check(described)
         yield Chain(rpc, described)

@@ -26,7 +26,10 @@ PROGRESS_S = 5.0  # between two lines about a mirror that is catching up
 
 def serve(
     database_url: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
-    rpc_url: Annotated[str | None, typer.Option("--rpc", help="JSON-RPC endpoint of the chain.")] = None,
+    rpc_url: Annotated[
+        list[str] | None,
+        typer.Option("--rpc", help="JSON-RPC endpoint of the chain; again for one to fall back on."),
+    ] = None,
     deployment: Annotated[Path | None, typer.Option(help="Deployment file: chain id and addresses.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the service's own keys.")] = None,
     relayer_key: Annotated[
@@ -54,6 +57,8 @@ def serve(
     Every option can be set as COMMONHOLD_<NAME> instead.
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    if rpc_url:
+        given["rpc_url"] = ",".join(rpc_url)
     run(_serve(read_settings(given)))
 
 
@@ -108,7 +113,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.access.keys import SigningKeys
     from commonhold.api.deps import AppState
     from commonhold.chain.deployment import Deployment
-    from commonhold.chain.rpc import Rpc
+    from commonhold.chain.endpoints import Endpoints
     from commonhold.chain.send import Sender
     from commonhold.keyfile import read_or_write_secret, read_wallet
     from commonhold.mirror.follow import Follower
@@ -120,7 +125,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     engine = db.make_engine(settings.database_url)
     stack.push_async_callback(engine.dispose)
     await migrate.upgrade(engine)
-    rpc = Rpc(settings.rpc_url, verify_logs=settings.verify_logs)
+    rpc = Endpoints(settings.rpc_urls, verify_logs=settings.verify_logs)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     await Follower(rpc, deployment, engine, tier=settings.tier).step()

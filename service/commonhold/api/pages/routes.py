@@ -43,7 +43,7 @@ async def page(db: Read, state: State) -> HTMLResponse:
         "issuer": state.issuer,
         "chain_id": state.deployment.chain_id,
         "logs_verified": state.rpc.verify_logs,
-        "faults": state.faults(),
+        "faults": state.faults() | state.node_faults(),
     }
     headers = dict(HEADERS)
     try:

@@ -34,7 +34,7 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
             "leases": len(await read.leases(db)),
             "anchors": len(await read.anchors(db)),
         },
-        faults=state.faults(),
+        faults=state.faults() | state.node_faults(),
     )
 
 
