@@ -36,27 +36,26 @@ class Proxy:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         request = json.loads(body)
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
         status = 200
+        try:
+            said: Any = [await self._one(c) for c in request] if isinstance(request, list) else await self._one(request)
+        except OSError:
+            status, said = 502, None
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+
+    async def _one(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
 
         async def real() -> Any:
-            call = json.dumps([request["method"], request.get("params")])
-            said = self._calls.get(call) or (await self._node.post("", json=request)).json()
-            if request["method"] == "eth_call":
-                self._calls[call] = said
+            said = (await self._node.post("", json=request)).json()
             if "error" in said:
                 answer["error"] = said["error"]
             return said.get("result")
 
-        try:
-            result = await self.lie(request["method"], request.get("params", []), real)
-            if "error" not in answer:
-                answer["result"] = result
-        except OSError:
-            status = 502
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        result = await self.lie(request["method"], request.get("params", []), real)
+        return answer if "error" in answer else answer | {"result": result}
 
 
 @asynccontextmanager

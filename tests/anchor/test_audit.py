@@ -272,10 +272,28 @@ LIES: list[tuple[Lie, str, str]] = [
 async def test_node_that_lies_is_found_out(scene: Scene, proxy: Proxy) -> None:
     for lie, check, says in LIES:
         proxy.lie = lie
-        async with Rpc(proxy.url) as rpc:
+        async with Rpc(proxy.url, verify_logs=False) as rpc:
             found = failed(await audit(rpc, scene.deployed.deployment))
 
         assert says in found[check], found
+
+
+@sqlite_only
+async def test_node_that_leaves_out_one_log_is_named(scene: Scene, proxy: Proxy) -> None:
+    async def lie(method: str, _params: list[Any], result: Result) -> Any:
+        found = await result()
+        for receipt in found if method == "eth_getBlockReceipts" else ():
+            receipt["logs"] = [log for log in receipt["logs"] if log["topics"][0] != SETTLED]
+        return found
+
+    async with Rpc(proxy.url) as rpc:
+        honest = await audit(rpc, scene.deployed.deployment)
+        proxy.lie = lie
+        lied = await audit(rpc, scene.deployed.deployment)
+
+    assert honest.ok
+    assert "every header and receipt recomputed" in next(c.detail for c in honest.checks if c.name == "events are read")
+    assert f"node {rpc.host}: receipts of block" in failed(lied)["events are read"]
 
 
 @sqlite_only

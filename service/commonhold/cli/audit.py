@@ -31,21 +31,29 @@ def audit(
     service: Annotated[
         str | None, typer.Option("--service", help="URL of a service to compare with; without: the chain alone.")
     ] = None,
+    verify_logs: Annotated[
+        bool,
+        typer.Option(
+            "--verify-logs/--no-verify-logs",
+            envvar="COMMONHOLD_VERIFY_LOGS",
+            help="Recompute every header and receipt; no only on chains whose forms differ from Ethereum's.",
+        ),
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute holdings, limits, leases, GPU-hours and anchors from the chain, and compare them with a service.
 
     Needs nothing but the RPC endpoint and the deployment's addresses. Exits with 1 on any difference.
     """
-    if not run(_audit(rpc, deployment, service, as_json)):
+    if not run(_audit(rpc, deployment, service, verify_logs, as_json)):
         raise SystemExit(1)
 
 
-async def _audit(rpc_url: str, deployment: Path, service_url: str | None, as_json: bool) -> bool:
+async def _audit(rpc_url: str, deployment: Path, service_url: str | None, verify_logs: bool, as_json: bool) -> bool:
     from commonhold.anchor.audit import audit as run_audit
 
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(open_chain(rpc_url, deployment))
+        chain = await stack.enter_async_context(open_chain(rpc_url, deployment, verify_logs=verify_logs))
         service = await stack.enter_async_context(open_service(service_url)) if service_url else None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
         with Progress(*columns, console=common.err, transient=True, disable=as_json) as bar:
