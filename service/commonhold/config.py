@@ -9,6 +9,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DEVELOPMENT_CHAIN = 31337  # anvil's and hardhat's chain id
+MAX_HEAD_AGE_S = 300  # 25 slots of Ethereum; Blockscout's default as well
+
 
 class Settings(BaseSettings):
     """Every field can be set as COMMONHOLD_<NAME>."""
@@ -30,6 +33,11 @@ class Settings(BaseSettings):
         True, description="recompute headers and receipts; off only for chains whose own forms differ from Ethereum's"
     )
     poll_s: float = Field(1.0, gt=0, description="how often new blocks are asked for")
+    max_head_age_s: int | None = Field(
+        None,
+        ge=0,
+        description="age of the newest block at which the service stops being ready; 0: any. None: see below",
+    )
     token_ttl_s: int = Field(300, ge=10, le=300, description="lifetime of an access token")
     quantum_s: int = Field(300, ge=1, description="GPU-seconds an access token allows beyond the last receipt")
     settle_s: float = Field(60.0, gt=0, description="how often receipts are settled on chain")
@@ -39,6 +47,12 @@ class Settings(BaseSettings):
     def rpc_urls(self) -> tuple[str, ...]:
         """In the order in which they are asked."""
         return split_urls(self.rpc_url)
+
+    def head_age_s(self, chain_id: int) -> int:
+        """How old the newest block may be; 0: any age, which is the default on development chains: they stand still."""
+        if self.max_head_age_s is not None:
+            return self.max_head_age_s
+        return 0 if chain_id == DEVELOPMENT_CHAIN else MAX_HEAD_AGE_S
 
     @property
     def issuer_url(self) -> str:

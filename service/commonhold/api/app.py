@@ -19,6 +19,7 @@ from commonhold.api.routers import (
     hours,
     leases,
     members,
+    metrics,
     oauth,
     receipts,
     segments,
@@ -29,7 +30,22 @@ from commonhold.api.schemas import OAuthFailure, Problem
 
 __all__ = ["AppState", "create_app"]
 
-ROUTERS = (status, members, classes, assets, holdings, credits, leases, token, oauth, segments, receipts, hours, epochs)
+ROUTERS = (
+    status,
+    metrics,
+    members,
+    classes,
+    assets,
+    holdings,
+    credits,
+    leases,
+    token,
+    oauth,
+    segments,
+    receipts,
+    hours,
+    epochs,
+)
 
 _TAGS = [
     {"name": "service", "description": "Where the service stands."},

@@ -6,7 +6,7 @@ commit afterwards.
 
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
@@ -24,6 +24,7 @@ from commonhold.chain.send import Sender
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, ReadDb, read, write
 from commonhold.errors import BadInput, Unavailable
+from commonhold.mirror.follow import Tally
 from commonhold.mirror.read import Position, position
 from commonhold.units import Address
 
@@ -50,6 +51,8 @@ class AppState:
     clock: Callable[[], int]  # Unix seconds
     tier: Tier = "latest"
     max_behind: int = 20  # blocks that the mirror may be behind the node before no token is issued
+    max_head_age_s: int = 0  # how old the newest block may be while the service is ready; 0: any age
+    tally: Tally = field(default_factory=Tally)
     relay_wait_s: float = 10.0  # how long a token request waits for its lease
     faults: Callable[[], dict[str, str]] = dict  # which loops stopped or wait, and why; empty: all run
 
@@ -153,6 +156,20 @@ async def fresh(state: AppState) -> BlockStamp:
             details={"mirror": mirrored.number, "chain": head.number},
         )
     return head
+
+
+async def young(state: AppState, head: BlockStamp) -> None:
+    """The node's newest block is young enough; `head` is of the tier that is believed. Raises Unavailable: a chain or a
+    node that stands still says nothing of what happens now."""
+    if not state.max_head_age_s:
+        return
+    newest = head if state.tier == "latest" else await state.rpc.head("latest")
+    age_s = state.clock() - newest.timestamp
+    if age_s > state.max_head_age_s:
+        raise Unavailable(
+            f"newest block {newest.number} is {age_s} s old, expected at most {state.max_head_age_s}",
+            details={"chain": newest.number, "age_s": age_s},
+        )
 
 
 async def limited_body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:

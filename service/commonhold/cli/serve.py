@@ -47,6 +47,9 @@ def serve(
         ),
     ] = None,
     poll_s: Annotated[float | None, typer.Option(help="How often new blocks are asked for.")] = None,
+    max_head_age_s: Annotated[
+        int | None, typer.Option(help="Ready only while the newest block is younger; 0: any age. Default 300.")
+    ] = None,
     token_ttl_s: Annotated[int | None, typer.Option(help="Lifetime of an access token, 300 at most.")] = None,
     quantum_s: Annotated[int | None, typer.Option(help="GPU-seconds a token allows beyond the last receipt.")] = None,
     settle_s: Annotated[float | None, typer.Option(help="How often receipts are settled on chain.")] = None,
@@ -146,6 +149,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
         token_ttl_s=settings.token_ttl_s,
         clock=lambda: int(time.time()),
         tier=settings.tier,
+        max_head_age_s=settings.head_age_s(deployment.chain_id),
     )
 
 
@@ -155,7 +159,7 @@ def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
     from commonhold.access import issue
     from commonhold.mirror.follow import Follower
 
-    follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier)
+    follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier, tally=state.tally)
 
     told = time.monotonic()
 

@@ -6,7 +6,8 @@ so a follower that died and one that lived go on alike. Called by worker.py and 
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 import sqlalchemy as sa
@@ -49,6 +50,19 @@ class Progress:
         return self.to_number < self.from_number
 
 
+@dataclass(slots=True)
+class Tally:
+    """What was done since the start: events applied, and how often how many blocks were undone."""
+
+    events: int = 0
+    reorgs: Counter[int] = field(default_factory=Counter)
+
+    def add(self, progress: Progress) -> None:
+        self.events += progress.events
+        if progress.rewound:
+            self.reorgs[progress.rewound] += 1
+
+
 class Follower:
     """Follows one deployment into one database, up to `tier`. Several on one database do each step once."""
 
@@ -60,6 +74,7 @@ class Follower:
         *,
         tier: Tier = "latest",
         max_range: int = MAX_RANGE,
+        tally: Tally | None = None,
     ) -> None:
         self._rpc = rpc
         self._deployment = deployment
@@ -67,6 +82,7 @@ class Follower:
         self._tier: Tier = tier
         self._max_range = max_range
         self._node_checked = False
+        self.tally = tally or Tally()
         self.waiting_for: str | None = None  # why `run` waits; None: nothing is wrong
 
     async def run(self, stop: asyncio.Event, poll_s: float) -> None:
@@ -106,7 +122,9 @@ class Follower:
         else:
             last = BlockNumber(ancestor.number + 1)  # what may be undone goes in one by one
         batch = await fetch(self._rpc, self._deployment, ancestor, last)
-        return await self._append(at, ancestor, final, batch)
+        progress = await self._append(at, ancestor, final, batch)
+        self.tally.add(progress)
+        return progress
 
     async def _position(self) -> Position:
         """The cursor; the first use of a database writes it. Raises WrongChain."""

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 
-from commonhold.api.deps import AtBlock, Read, State, fresh
+from commonhold.api.deps import AtBlock, Read, State, fresh, young
 from commonhold.api.schemas import DeploymentOut, PositionOut, StatusOut
 from commonhold.errors import Unavailable
 from commonhold.mirror import read
@@ -46,8 +46,9 @@ async def healthz() -> Response:
 
 @router.get("/readyz", status_code=204)
 async def readyz(state: State) -> Response:
-    """The node answers, the mirror has followed it and every loop runs: tokens can be issued. Else 503."""
-    await fresh(state)
+    """The node answers, its newest block is young, the mirror has followed and every loop runs: tokens can be issued.
+    Else 503."""
+    await young(state, await fresh(state))
     if faults := state.faults():
         raise Unavailable("; ".join(f"{name}: {text}" for name, text in faults.items()))
     return Response(status_code=204)
