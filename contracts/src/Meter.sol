@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 
@@ -10,7 +11,7 @@ import {IMembers} from "./interfaces/IMembers.sol";
 import {IMeter} from "./interfaces/IMeter.sol";
 import {ZeroAddress} from "./interfaces/Types.sol";
 
-contract Meter is IMeter, EIP712 {
+contract Meter is IMeter, EIP712, ReentrancyGuardTransient {
     bytes32 private constant RECEIPT = keccak256("Receipt(bytes32 lease,uint64 gpuMs,bytes32 head)");
 
     /// @inheritdoc IMeter
@@ -39,7 +40,7 @@ contract Meter is IMeter, EIP712 {
     }
 
     /// @inheritdoc IMeter
-    function settle(SignedReceipt[] calldata receipts) external {
+    function settle(SignedReceipt[] calldata receipts) external nonReentrant {
         for (uint256 i; i < receipts.length; ++i) {
             Receipt calldata r = receipts[i].receipt;
             // Somebody settled it, or a later one, before us: nothing is wrong and nothing is left to do.
@@ -80,7 +81,8 @@ contract Meter is IMeter, EIP712 {
         settledMs[r.lease] = r.gpuMs;
         deliveredMs[asset.classId][window][root][asset.level] += addedMs;
 
-        // Before the event, which tells what was paid; all writes are done, so coming back in changes nothing.
+        // Before the event, which tells what was paid. All writes are done; the guard is for the order of the events,
+        // which a payment token with hooks could turn around: a later receipt inside an earlier one.
         uint256 paid = IAccess(access).release(r.lease, r.gpuMs);
 
         emit Settled(r.lease, asset.classId, root, window, asset.level, r.gpuMs, addedMs, paid, r.head);

@@ -25,7 +25,7 @@ abstract contract Base is Test {
     uint64 internal constant FLOOR = 100 * GPU;
     uint16 internal constant HOLD_BPS = 2_500;
     uint16 internal constant USE_BPS = 2_000;
-    uint64 internal constant MOST_HELD = FLOOR * HOLD_BPS / 10_000; // while a class is below its floor // while a class is below its floor
+    uint64 internal constant MOST_HELD = FLOOR * HOLD_BPS / 10_000; // while a class is below its floor
     uint64 internal constant MOST_USED = FLOOR * uint64(WINDOW) * USE_BPS / 1e10;
     uint64 internal constant MAX_UNITS = (1 << 63) - 1;
     uint256 internal constant ADMISSIONS = 100;

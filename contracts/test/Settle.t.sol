@@ -1,10 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
+import {Coin} from "../src/dev/Coin.sol";
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMeter} from "../src/interfaces/IMeter.sol";
 import {Base} from "./Base.t.sol";
+
+/// A payment token that calls whoever it is told to, in the middle of a transfer.
+contract HookCoin is Coin {
+    address private _target;
+    bytes private _call;
+
+    constructor() Coin("Hook", "HOOK", msg.sender, 0) {}
+
+    function arm(address target, bytes calldata call_) external {
+        (_target, _call) = (target, call_);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (_target == address(0)) return;
+        (bool ok, bytes memory reason) = _target.call(_call);
+        if (!ok) {
+            assembly ("memory-safe") {
+                revert(add(reason, 32), mload(reason))
+            }
+        }
+    }
+}
 
 /// forge-config: default.fuzz.runs = 200
 contract SettleTest is Base {
@@ -72,6 +98,24 @@ contract SettleTest is Base {
         assertEq(meter.settledMs(other), gpuMs);
         assertEq(meter.deliveredMs(GPUS, window, developer, 4), 2 * uint256(gpuMs));
         assertEq(coin.balanceOf(provider), uint256(gpuMs) * PRICE / 1000);
+    }
+
+    /// Else its Settled event would come before the one of the receipt that is being paid.
+    function testSettleInsideASettlement() public {
+        vm.warp(START + AMOUNT);
+        vm.etch(address(coin), address(new HookCoin()).code);
+        IMeter.SignedReceipt[] memory later = new IMeter.SignedReceipt[](1);
+        later[0] = receipt(lease, 2_000);
+        HookCoin(address(coin)).arm(address(meter), abi.encodeCall(IMeter.settle, (later)));
+
+        IMeter.SignedReceipt[] memory list = new IMeter.SignedReceipt[](1);
+        list[0] = receipt(lease, 1_000);
+        vm.expectRevert(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        meter.settle(list);
+
+        HookCoin(address(coin)).arm(address(0), "");
+        meter.settle(list);
+        assertEq(meter.settledMs(lease), 1_000);
     }
 
     function testSettleNothing() public {
