@@ -5,6 +5,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
 FOUNDRY_VERSION := 1.7.1
 BIN := .venv/bin
+NPM := contracts tests/stock
 
 # The lock file has forge, anvil and cast for Linux on x86-64; elsewhere those of the machine serve, in the same version.
 export PATH := $(CURDIR)/contracts/node_modules/.bin:$(PATH)
@@ -21,7 +22,7 @@ node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
-setup: .venv/.stamp contracts/node_modules/.stamp ## install the locked tools and packages, in this folder only
+setup: .venv/.stamp $(NPM:=/node_modules/.stamp) ## install the locked tools and packages, in this folder only
 
 test: setup check contracts-test ## everything that a change must pass
 	$(BIN)/pytest -n auto
@@ -47,16 +48,19 @@ abi: setup ## rebuild the committed ABIs from the contracts
 	cd contracts && forge build --skip test --force
 	$(BIN)/python scripts/abi.py
 
-# npm looks at what is installed, too, and would lock that: so it resolves in an empty folder.
+# $(call lock_npm,folder). npm looks at what is installed, too, and would lock that: so it resolves in an empty folder.
+lock_npm = rm -rf .tools/lock && mkdir -p .tools/lock && cp $(1)/package.json $(1)/.npmrc .tools/lock && \
+	(cd .tools/lock && npm install --package-lock-only --loglevel=error) && mv .tools/lock/package-lock.json $(1)
+
 lock: $(UV) ## resolve the lock files again; UPGRADE=1 takes newer versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
 		--custom-compile-command "make lock" $(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock pyproject.toml
-	cd contracts && rm -rf cache/lock && mkdir -p cache/lock && cp package.json .npmrc cache/lock
-	cd contracts/cache/lock && npm install --package-lock-only --loglevel=error && mv package-lock.json ../..
+	$(call lock_npm,contracts)
+	$(call lock_npm,tests/stock)
 
 clean: ## remove all that the other commands made here
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .commonhold
-	rm -rf contracts/node_modules contracts/out contracts/cache
+	rm -rf contracts/node_modules contracts/out contracts/cache tests/stock/node_modules
 
 .tools/uv/bin/uv:
 	$(call need,$(PYTHON),Python 3.11 or newer,$(python_ok),$(PYTHON) --version)
@@ -71,9 +75,18 @@ clean: ## remove all that the other commands made here
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# $(npm_ci): the locked packages stand beside the rule's package.json.
+define npm_ci
+$(call need,node,Node 20 or newer,$(node_ok),node --version)
+$(call need,npm,npm,npm --version >/dev/null,npm --version)
+cd $(<D) && npm ci --loglevel=error
+endef
+
 contracts/node_modules/.stamp: contracts/package.json contracts/package-lock.json contracts/.npmrc
-	$(call need,node,Node 20 or newer,$(node_ok),node --version)
-	$(call need,npm,npm,npm --version >/dev/null,npm --version)
-	cd contracts && npm ci --loglevel=error
+	$(npm_ci)
 	$(call need,forge,Foundry $(FOUNDRY_VERSION),forge --version | grep -q $(FOUNDRY_VERSION),forge --version)
+	@touch $@
+
+tests/stock/node_modules/.stamp: tests/stock/package.json tests/stock/package-lock.json tests/stock/.npmrc
+	$(npm_ci)
 	@touch $@
