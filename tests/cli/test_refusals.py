@@ -3,9 +3,12 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from commonhold import keyfile
 from commonhold.chain.deployment import Deployment
@@ -33,6 +36,27 @@ def deployment_file(tmp_path: Path, deployed: Deployed) -> Path:
     path = tmp_path / "deployment.json"
     deployed.deployment.save(path)
     return path
+
+
+@pytest_asyncio.fixture
+async def http_answer() -> AsyncIterator[Callable[[int, str], Awaitable[str]]]:
+    """URL of a server that is no service: it has one answer to everything."""
+    servers: list[asyncio.Server] = []
+
+    async def start(status: int, body: str) -> str:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/html\r\nConnection: close"
+            writer.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            await writer.drain()
+            writer.close()
+
+        servers.append(await asyncio.start_server(answer, "127.0.0.1", 0))
+        return f"http://127.0.0.1:{servers[0].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.close()
 
 
 def one_line(text: str) -> str:
@@ -131,6 +155,55 @@ def test_an_unreachable_service_is_named(run: Run, dead_url: str) -> None:
 
     assert code == 1
     assert dead_url in one_line(err)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "http://[", "http://127.0.0.1:99999", "ftp://127.0.0.1"])
+def test_what_is_no_url_of_a_service_is_named(run: Run, url: str) -> None:
+    code, _, err = run("member", "list", "--service", url)
+
+    assert code == 1
+    assert one_line(err) == f"error: service {url!r}: expected a URL such as http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, "<html>welcome</html>", "/v1/members: expected JSON of a service, got text/html"),
+        (404, '["nothing", "here"]', "answered 404: Not Found"),
+    ],
+)
+async def test_an_answer_of_something_else_is_one_line(
+    run: Run, http_answer: Callable[[int, str], Awaitable[str]], status: int, body: str, said: str
+) -> None:
+    url = await http_answer(status, body)
+
+    code, out, err = await asyncio.to_thread(run, "member", "list", "--service", url)
+
+    assert (code, out) == (1, "")
+    assert said in one_line(err)
+
+
+def test_text_in_brackets_is_shown_as_it_is(run: Run, tmp_path: Path, key: Path) -> None:
+    odd = tmp_path / "[bold]odd[" / "x]"
+    odd.parent.mkdir()
+    missing = run("key", "show", odd)
+    key.rename(odd)
+    shown = run("key", "show", odd)
+
+    assert (missing[0], shown[0]) == (1, 0)
+    assert f"key file {odd}: not found" in one_line(missing[2])
+    assert str(odd) in "".join(shown[1].split())  # folded, and all of it
+
+
+async def test_a_missing_document_is_named(run: Run, deployment_file: Path, key: Path, tmp_path: Path) -> None:
+    accounts = ("0x" + "11" * 20, "0x" + "22" * 20)
+    files = ("--evidence", tmp_path / "none.pdf", "--out", tmp_path / "out.json", "--key", key)
+
+    code, _, err = run("member", "sign-finding", *accounts, *files, "--deployment", deployment_file)
+
+    assert code == 1
+    assert one_line(err) == f"error: evidence {tmp_path / 'none.pdf'}: No such file or directory"
+    assert not (tmp_path / "out.json").exists()
 
 
 async def test_a_database_of_another_chain_is_refused(

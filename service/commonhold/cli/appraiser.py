@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commonhold.cli.common import JsonOption, get, open_service, run, show
-from commonhold.cli.node import write_new
+from commonhold.cli.common import JsonOption, get, open_service, run, show, write_new
 from commonhold.keyfile import read_wallet, wallet_address, write_wallet
 from commonhold.units import address_text, to_address
 
@@ -18,9 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="An appraiser: checks evidence offl
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder for the key and the configuration.")],
     ledger: Annotated[str, typer.Option(help="Address of the Ledger contract that it appraises for.")],
-    chain_id: Annotated[int, typer.Option()],
-    host: str = "127.0.0.1",
-    port: int = 8101,
+    chain_id: Annotated[int, typer.Option(help="Chain id of the deployment.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8101,
     development_root: Annotated[
         Path | None, typer.Option(help="Also trust this development authority; every result then says so.")
     ] = None,

@@ -177,8 +177,8 @@ def register_model(
 @app.command()
 def check(
     asset: AssetArgument,
-    sender: Annotated[str, typer.Argument(help="Who would send.")],
-    receiver: Annotated[str, typer.Argument(help="Who would receive.")],
+    sender: Annotated[str, typer.Argument(help="Address that would send.")],
+    receiver: Annotated[str, typer.Argument(help="Address that would receive.")],
     units: Annotated[str, typer.Argument(help="How much, at most 6 decimals.")],
     service: ServiceOption = SERVICE_URL,
     as_json: JsonOption = False,
@@ -201,7 +201,7 @@ def check(
 @app.command()
 def transfer(
     asset: AssetArgument,
-    receiver: str,
+    receiver: Annotated[str, typer.Argument(help="Address of a member.")],
     units: Annotated[str, typer.Argument(help="How much, at most 6 decimals.")],
     key: KeyOption,
     rpc: RpcOption = RPC_URL,

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from commonhold.errors import CommonholdError, Unavailable
+from commonhold.errors import BadInput, CommonholdError, Unavailable
 from commonhold.keyfile import read_wallet
 from commonhold.units import hex_text
 
@@ -62,7 +64,7 @@ def fail(error: CommonholdError, *, as_json: bool) -> NoReturn:
         body = {"error": error.code, "detail": str(error), **error.details}
         sys.stderr.write(json.dumps(body) + "\n")
     else:
-        err.print(f"[red]error:[/red] {error!s}", markup=True)
+        err.print(f"[red]error:[/red] {escape(str(error))}")
     raise SystemExit(1)
 
 
@@ -73,8 +75,10 @@ def show(value: Row | Sequence[Row], *, as_json: bool, title: str = "") -> None:
         return
     if isinstance(value, Mapping):
         table = Table(title=title or None, show_header=False, box=None, pad_edge=False)
+        table.add_column()
+        table.add_column(overflow="fold")  # a cut id is of no use
         for name, item in value.items():
-            table.add_row(name, _text(item))
+            table.add_row(name, escape(_text(item)))
         out.print(table)
         return
     if not value:
@@ -84,7 +88,7 @@ def show(value: Row | Sequence[Row], *, as_json: bool, title: str = "") -> None:
     for name in value[0]:
         table.add_column(name, overflow="fold")
     for row in value:
-        table.add_row(*(_text(item) for item in row.values()))
+        table.add_row(*(escape(_text(item)) for item in row.values()))
     out.print(table)
 
 
@@ -131,9 +135,16 @@ async def open_chain(rpc_url: str, deployment: Path, *, verify_logs: bool = Fals
 
 @asynccontextmanager
 async def open_service(url: str) -> AsyncIterator["httpx.AsyncClient"]:
-    """An HTTP client of a service; what it answers with an error becomes one line."""
+    """An HTTP client of a service. Raises BadInput for what is no URL, Unavailable when nobody answers there."""
     import httpx
 
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port of 99999
+        fine = False
+    if not fine:
+        raise BadInput(f"service {url[:200]!r}: expected a URL such as {SERVICE_URL}")
     async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=30) as client:
         try:
             yield client
@@ -147,10 +158,15 @@ async def get(client: "httpx.AsyncClient", path: str, **params: str) -> Any:
 
 
 def answer(response: "httpx.Response") -> Any:
-    """The JSON of a response. Raises ServiceRefused with the service's own words."""
-    if response.is_success:
+    """The JSON of a response. Raises ServiceRefused with the service's own words, or when it is no service's."""
+    if not response.is_success:
+        raise ServiceRefused.of(response)
+    try:
         return response.json()
-    raise ServiceRefused.of(response)
+    except ValueError as error:
+        kind = response.headers.get("content-type", "nothing")
+        asked = response.request.url
+        raise ServiceRefused(f"{asked.host}{asked.path}: expected JSON of a service, got {kind}") from error
 
 
 class ServiceRefused(CommonholdError):
@@ -161,13 +177,25 @@ class ServiceRefused(CommonholdError):
 
     @classmethod
     def of(cls, response: "httpx.Response") -> "ServiceRefused":
+        """The error for a response that is none of success."""
         try:
             body = response.json()
         except ValueError:
             body = {}
+        if not isinstance(body, dict):
+            body = {}
         detail = body.get("detail") or body.get("error_description") or body.get("error") or response.reason_phrase
         details = {k: v for k, v in body.items() if isinstance(v, str | int | bool) and k not in ("type", "detail")}
         return cls(f"{response.request.url.host} answered {response.status_code}: {detail}", details=details)
+
+
+def write_new(path: Path, text: str, *, what: str = "file") -> None:
+    """The text is in a file that did not exist before. Raises BadInput when it did."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise BadInput(f"{what} {path}: exists already; nothing was overwritten") from error
 
 
 def mined_row(mined: "Mined") -> dict[str, object]:

@@ -31,7 +31,11 @@ SecondsArgument = Annotated[int, typer.Argument(min=1, help="How many credits: s
 
 
 @app.command("list")
-def list_credits(holder: str, service: ServiceOption = SERVICE_URL, as_json: JsonOption = False) -> None:
+def list_credits(
+    holder: Annotated[str, typer.Argument(help="Address of an account.")],
+    service: ServiceOption = SERVICE_URL,
+    as_json: JsonOption = False,
+) -> None:
     """List the credits that HOLDER has."""
 
     async def work() -> None:
@@ -84,7 +88,7 @@ def open_window(
 @app.command()
 def grant(
     credit: CreditArgument,
-    receiver: str,
+    receiver: Annotated[str, typer.Argument(help="Address of a member.")],
     seconds: SecondsArgument,
     key: KeyOption,
     rpc: RpcOption = RPC_URL,

@@ -23,11 +23,14 @@ from commonhold.cli.common import (
     run,
     show,
 )
+from commonhold.errors import BadInput
 from commonhold.keyfile import read_wallet, wallet_address
 from commonhold.units import address_text, hex_text, keccak256, to_address
 
 app = typer.Typer(no_args_is_help=True, help="Members and groups: list, admit, renew, attach, find.")
 
+MemberArgument = Annotated[str, typer.Argument(help="Address of an account.")]
+ControllerArgument = Annotated[str, typer.Argument(help="Address of the account that controls it.")]
 OutOption = Annotated[Path, typer.Option("--out", help="File for the signed statement; never overwritten.")]
 FilesArgument = Annotated[list[Path], typer.Argument(help="Signed statements of one and the same text.")]
 DeadlineOption = Annotated[int, typer.Option("--valid-hours", min=1, help="How long the statement may be used.")]
@@ -46,7 +49,7 @@ def list_members(service: ServiceOption = SERVICE_URL, as_json: JsonOption = Fal
 
 
 @app.command("show")
-def show_member(address: str, service: ServiceOption = SERVICE_URL, as_json: JsonOption = False) -> None:
+def show_member(address: MemberArgument, service: ServiceOption = SERVICE_URL, as_json: JsonOption = False) -> None:
     """Show one member."""
 
     async def work() -> None:
@@ -58,7 +61,7 @@ def show_member(address: str, service: ServiceOption = SERVICE_URL, as_json: Jso
 
 @app.command("sign-admission")
 def sign_admission(
-    member: str,
+    member: MemberArgument,
     out: OutOption,
     key: KeyOption,
     identity: Annotated[
@@ -86,7 +89,7 @@ def sign_admission(
 
 @app.command("sign-renewal")
 def sign_renewal(
-    member: str,
+    member: MemberArgument,
     out: OutOption,
     key: KeyOption,
     days: DaysOption = 365,
@@ -102,8 +105,8 @@ def sign_renewal(
 
 @app.command("sign-attachment")
 def sign_attachment(
-    member: str,
-    controller: str,
+    member: MemberArgument,
+    controller: ControllerArgument,
     out: OutOption,
     key: KeyOption,
     nonce: Annotated[int, typer.Option(help="`nonces(member)` of the Members contract; 0 the first time.")] = 0,
@@ -119,8 +122,8 @@ def sign_attachment(
 
 @app.command("sign-finding")
 def sign_finding(
-    member: str,
-    controller: str,
+    member: MemberArgument,
+    controller: ControllerArgument,
     out: OutOption,
     key: KeyOption,
     evidence: Annotated[Path, typer.Option(help="The document the finding rests on; its hash is signed.")],
@@ -130,7 +133,10 @@ def sign_finding(
 ) -> None:
     """As an attester: sign the finding that CONTROLLER controls MEMBER. Nothing is sent."""
     now_s = int(time.time()) if now is None else now
-    digest = keccak256(evidence.read_bytes())
+    try:
+        digest = keccak256(evidence.read_bytes())
+    except OSError as error:
+        raise BadInput(f"evidence {evidence}: {error.strerror}") from error
     text = signing.Finding(to_address(member), to_address(controller), digest, now_s + valid_hours * 3_600)
     _sign(key, deployment, text, out)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commonhold.cli.common import JsonOption, show
+from commonhold.cli.common import JsonOption, show, write_new
 from commonhold.errors import BadInput
 from commonhold.units import level_text
 
@@ -40,14 +40,14 @@ def config(
     asset: Annotated[str, typer.Option(help="Asset id, decimal.")],
     upstream: Annotated[str, typer.Option(help="The HTTP service that this node sells.")],
     gpus: Annotated[int, typer.Option(min=1, help="GPUs allotted to whoever has the node.")],
-    chain_id: Annotated[int, typer.Option()],
+    chain_id: Annotated[int, typer.Option(help="Chain id of the deployment.")],
     meter: Annotated[str, typer.Option(help="Address of the Meter contract.")],
     policy: Annotated[str, typer.Option(help="Policy of the asset's appraisal, as on chain.")],
     level: Annotated[int, typer.Option(min=0, max=5, help="Level of the asset's appraisal, as on chain.")],
     meter_key: Annotated[str, typer.Option(help="The node's P-256 key file; made at the first start.")] = "meter.pem",
     spool: Annotated[str, typer.Option(help="Folder of what is not yet acknowledged.")] = "spool",
-    host: str = "127.0.0.1",
-    port: int = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     interval_ms: Annotated[int, typer.Option(help="Between two readings; what a crash may lose.")] = 1_000,
     segment_ms: Annotated[int, typer.Option(help="How long readings wait for a signature at most.")] = 60_000,
     wait_s: Annotated[int, typer.Option(help="How long a request waits while another lease has the GPUs.")] = 30,
@@ -80,7 +80,10 @@ def config(
 
 
 @app.command()
-def workload(host: str = "127.0.0.1", port: int = 8081) -> None:
+def workload(
+    host: Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may use it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+) -> None:
     """Run the sample upstream: POST /v1/embeddings and POST /v1/matmul, real arithmetic on this machine's CPU."""
     from commonhold.workload import run_workload
 
@@ -110,12 +113,3 @@ def authority(
         raise BadInput(f"development authority {folder}: exists already; nothing was overwritten") from error
     (folder / "root.pem").write_bytes(made.root_pem)
     typer.echo(f"development authority {folder}: appraisers that trust {folder / 'root.pem'} say so in every result")
-
-
-def write_new(path: Path, text: str) -> None:
-    """Writes a file that must not exist. Raises BadInput."""
-    try:
-        with path.open("x") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise BadInput(f"file {path}: exists already; nothing was overwritten") from error

@@ -35,8 +35,8 @@ def serve(
     relayer_key: Annotated[
         Path | None, typer.Option(help="Key file of the account that relays, settles and anchors; without: read only.")
     ] = None,
-    host: Annotated[str | None, typer.Option()] = None,
-    port: Annotated[int | None, typer.Option()] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default 8000, 0 takes a free one.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Public URL of the service; default http://HOST:PORT.")] = None,
     tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
     verify_logs: Annotated[
@@ -57,7 +57,7 @@ def serve(
 ) -> None:
     """Follow the chain, issue access tokens, meter, settle, anchor, and serve the API and the page.
 
-    Every option can be set as COMMONHOLD_<NAME> instead.
+    Every option can be set as COMMONHOLD_<NAME> instead, --rpc as COMMONHOLD_RPC_URL.
     """
     given = {name: value for name, value in locals().items() if value is not None}
     if rpc_url:

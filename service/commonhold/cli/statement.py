@@ -8,6 +8,7 @@ from typing import TypeVar
 from eth_account import Account
 
 from commonhold import actions, signing
+from commonhold.cli.common import write_new
 from commonhold.errors import BadInput
 from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, Statement
@@ -27,17 +28,14 @@ class Signed:
 
     @classmethod
     def make(cls, key: bytes, domain: Domain, statement: Statement) -> "Signed":
+        """The statement, signed by a wallet's key."""
         return cls(statement, wallet_address(key), actions.sign(key, domain, statement))
 
     def save(self, path: Path, domain: Domain) -> None:
         """Writes the EIP-712 JSON with the signature. Raises BadInput when the file exists."""
         body = signing.typed_data(domain, self.statement)
         body |= {"signer": address_text(self.signer), "signature": hex_text(self.signature)}
-        try:
-            with path.open("x") as file:
-                json.dump(body, file, indent=2)
-        except FileExistsError as error:
-            raise BadInput(f"statement file {path}: exists already; nothing was overwritten") from error
+        write_new(path, json.dumps(body, indent=2), what="statement file")
 
 
 def load(path: Path, domain: Domain) -> Signed:
