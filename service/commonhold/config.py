@@ -18,8 +18,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="COMMONHOLD_", extra="forbid", frozen=True)
 
-    database_url: str = Field("sqlite:///.commonhold/service.db", description="sqlite:///path or postgresql://...")
-    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoints, by commas")
+    database_url: str = Field(
+        "sqlite:///.commonhold/service.db", description="sqlite:///path or postgresql://...", repr=False
+    )
+    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoints, by commas", repr=False)
     deployment: Path = Field(Path("deployment.json"), description="the deployment file: chain id and addresses")
     data_dir: Path = Field(Path(".commonhold"), description="signing keys of the service")
     relayer_key: Path | None = Field(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from commonhold.access import siwe
 from commonhold.access.dpop import NonceKeys
-from commonhold.access.siwe import SECP256K1_ORDER, SiweMessage
+from commonhold.access.siwe import SiweMessage
+from commonhold.keyfile import SECP256K1_ORDER
 from commonhold.units import Hash32
 from tests.actors import address_of, key_of
 

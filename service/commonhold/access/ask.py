@@ -1,7 +1,7 @@
 """What a client asks at the token endpoint: the form and its subject tokens, parsed; and the errors it is told.
 
 Pure. Token exchange is RFC 8693; a subject token is base64url of a small JSON document that somebody signed. Nothing
-in it is believed here: signatures are checked by issue.py, relay.py and the meter.
+in it is believed here: signatures are checked by wallet.py and the meter.
 """
 
 import base64
@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl
 
@@ -38,6 +38,8 @@ class OAuthError(CommonholdError):
 
 
 class UnsupportedGrant(OAuthError):
+    """Only token exchange is served here."""
+
     code = "unsupported_grant_type"
 
 
@@ -54,6 +56,8 @@ class InvalidTarget(OAuthError):
 
 
 class InvalidScope(OAuthError):
+    """A scope that this service does not know."""
+
     code = "invalid_scope"
 
 
@@ -100,7 +104,7 @@ class Ask:
     """One token request. `resource` and `lease` are None when the client leaves them to the subject token."""
 
     subject: Subject
-    subject_token: Mapping[str, Any]
+    subject_token: Mapping[str, Any] = field(repr=False)
     client_id: str | None  # None: the client is known by its session key alone
     scope: str
     resource: str | None

@@ -152,6 +152,7 @@ async def forget(db: Db, now_s: int) -> int:
 
 
 def sha256(text: str) -> Hash32:
+    """What an id is stored under."""
     return Hash32(hashlib.sha256(text.encode()).digest())
 
 

@@ -2,7 +2,7 @@
 
 Pure. A message that this parser accepts means one thing: every field stands once, in its place, and what the wallet
 showed is what is read here. Nothing is trimmed, re-serialised or skipped. Who may sign for a contract wallet (ERC-1271)
-is a question to the chain, and asked in issue.py.
+is a question to the chain, and asked in wallet.py.
 """
 
 import hmac
@@ -15,6 +15,7 @@ import coincurve
 
 from commonhold.access.dpop import NonceKeys
 from commonhold.errors import CommonholdError
+from commonhold.keyfile import SECP256K1_ORDER
 from commonhold.units import Address, Hash32, address_text, keccak256
 
 MAX_MESSAGE_BYTES = 4_096
@@ -22,7 +23,6 @@ MAX_SIGNATURE_BYTES = 4_096  # contract wallets: several owners' signatures, Web
 MAX_AGE_S = 600
 MAX_AHEAD_S = 60
 NONCE_TTL_S = 600
-SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 _PCHAR = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
 _AUTHORITY = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:\[\]]|%[0-9A-Fa-f]{2})+"  # no user name: it would hide the host

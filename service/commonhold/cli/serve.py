@@ -103,7 +103,8 @@ def _introduce(settings: Settings, state: "AppState") -> None:
     """What runs, where, for whom: one line each."""
     relays = f"relays, settles and anchors as {address_text(state.sender.address)}" if state.sender else "reads only"
     out.print(f"service   {state.issuer}, {relays}", soft_wrap=True)
-    out.print(f"chain     {settings.rpc_url}, chain id {state.deployment.chain_id}, tier {state.tier}", soft_wrap=True)
+    # The host alone: paths of RPC URLs hold keys.
+    out.print(f"chain     {state.rpc.host}, chain id {state.deployment.chain_id}, tier {state.tier}", soft_wrap=True)
     from sqlalchemy.engine import make_url
 
     out.print(f"database  {make_url(settings.database_url).render_as_string()}", soft_wrap=True)

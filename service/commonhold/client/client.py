@@ -9,7 +9,7 @@ async with Client(service_url, wallet_key) as client:
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import httpx
@@ -33,7 +33,7 @@ class SignedRedemption:
 
     lease: Hash32
     redemption: Redemption
-    document: Mapping[str, Any]  # the subject token
+    document: Mapping[str, Any] = field(repr=False)  # the subject token
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` needs; whoever has it can spend these credits into this lease, and nothing else."""

@@ -5,7 +5,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -48,7 +48,7 @@ class NodeAsset:
 class Token:
     """A verified access token."""
 
-    text: str
+    text: str = field(repr=False)
     claims: AccessClaims
 
 

@@ -6,7 +6,7 @@ In: method, URL and headers. Out: the token's claims. The one thing kept is whic
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -34,8 +34,8 @@ class Asked:
 
     method: str
     url: str
-    authorization: tuple[str, ...]
-    proofs: tuple[str, ...]
+    authorization: tuple[str, ...] = field(repr=False)
+    proofs: tuple[str, ...] = field(repr=False)
 
 
 class UsedProofs:
