@@ -5,7 +5,6 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
 FOUNDRY_VERSION := 1.7.1
 BIN := .venv/bin
-NPM := contracts tests/stock
 
 # The lock file has forge, anvil and cast for Linux on x86-64; elsewhere those of the machine serve, in the same version.
 export PATH := $(CURDIR)/contracts/node_modules/.bin:$(PATH)
@@ -22,9 +21,9 @@ node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
-setup: .venv/.stamp $(NPM:=/node_modules/.stamp) ## install the locked tools and packages, in this folder only
+setup: .venv/.stamp contracts/node_modules/.stamp ## install the locked tools and packages, in this folder only
 
-test: setup check contracts-test ## everything that a change must pass
+test: setup tests/stock/node_modules/.stamp check contracts-test ## everything that a change must pass
 	$(BIN)/pytest -n auto
 
 demo: setup ## the whole way on this machine, from a chain to an anchor; ONCE=1 runs it through and stops
