@@ -306,7 +306,10 @@ async def test_a_lease_undone_by_a_reorg_has_no_active_token(service: Service) -
     await deployed.anvil.mine(2)
     await service.mirrored()
 
-    assert (await service.http.post("/introspect", data={"token": text})).json() == {"active": False}
+    told = await service.http.post("/introspect", data={"token": text})
+    assert told.json() == {"active": False}
+    head = await deployed.rpc.head("latest")
+    assert told.headers["commonhold-block"] == f"{head.number} {hex_text(head.hash)}"
     again = await service.ask(service.receipt_form(lease, 0))
     assert again.json()["error"] == "invalid_authorization_details"
 
@@ -329,6 +332,7 @@ async def test_a_stock_client_can_discover_and_retries_with_the_nonce(service: S
     assert answer.status_code == 200
     keys = await service.http.get(metadata["jwks_uri"])
     assert "max-age=300" in keys.headers["cache-control"]
+    assert (await service.http.get(metadata["service_documentation"])).is_success
     assert all("d" not in key for key in keys.json()["keys"])
 
 

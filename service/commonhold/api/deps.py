@@ -63,6 +63,7 @@ class AppState:
 
     @property
     def terms(self) -> Terms:
+        """What all tokens of this service have in common."""
         return Terms(
             issuer=self.issuer,
             chain_id=self.deployment.chain_id,
@@ -73,6 +74,7 @@ class AppState:
 
 
 def get_state(request: Request) -> AppState:
+    """The service that the application was made for."""
     state = request.app.state.commonhold
     assert isinstance(state, AppState)  # noqa: S101 - for the type checker: create_app put it there
     return state
@@ -82,11 +84,13 @@ State = Annotated[AppState, Depends(get_state)]
 
 
 async def read_db(state: State) -> AsyncIterator[ReadDb]:
+    """One transaction that only reads, for one request."""
     async with read(state.engine) as db:
         yield db
 
 
 async def write_db(state: State) -> AsyncIterator[Db]:
+    """One transaction that may write, for one request: committed before the answer leaves."""
     async with write(state.engine) as db:
         yield db
 
@@ -186,6 +190,7 @@ async def limited_body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
 
 
 async def whole_body(request: Request) -> bytes:
+    """`limited_body`, as a dependency."""
     return await limited_body(request)
 
 

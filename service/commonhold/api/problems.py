@@ -21,6 +21,8 @@ RETRY_AFTER_S = 2
 
 
 class MethodNotAllowed(CommonholdError):
+    """The path is there, the method is not."""
+
     status = 405
     code = "method_not_allowed"
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from commonhold.anchor.concentration import concentration
+from commonhold.api.schemas import KINDS
 from commonhold.db import ReadDb
 from commonhold.limits import check
 from commonhold.limits.rules import BPS
@@ -11,7 +12,6 @@ from commonhold.mirror import read
 from commonhold.mirror.digest import digest
 from commonhold.units import Address, Hash32, address_text, gpu_hours_text, hex_text, level_text, units_text
 
-KINDS = ("DATA", "MODEL", "COMPUTE")
 SHORT = 12  # characters of an id that are shown
 MOST_LEASES = 50
 MOST_ANCHORS = 50

@@ -9,7 +9,7 @@ from commonhold.access import revoke, siwe
 from commonhold.access.ask import MAX_BODY_BYTES, SCOPES, TOKEN_EXCHANGE, OAuthError, one, parse_form
 from commonhold.access.keys import CACHE_S
 from commonhold.access.token import GRANT_TYPE
-from commonhold.api.deps import Read, State, Write, limited_body
+from commonhold.api.deps import AtBlock, Read, State, Write, limited_body
 from commonhold.api.schemas import NonceOut
 from commonhold.mirror import read
 
@@ -51,7 +51,7 @@ async def authorization_server(state: State, db: Read) -> dict[str, Any]:
         "authorization_details_types_supported": [GRANT_TYPE],
         "scopes_supported": list(SCOPES),
         "protected_resources": sorted({asset.uri for asset in await read.assets(db) if asset.meter_key is not None}),
-        "service_documentation": f"{issuer}/docs",
+        "service_documentation": f"{issuer}/openapi.json",
     }
 
 
@@ -90,7 +90,7 @@ Token = Annotated[str, Depends(_token)]  # before the transaction, as deps.Whole
 
 
 @router.post("/introspect", openapi_extra=_TOKEN_FORM)
-async def introspect(text: Token, response: Response, state: State, db: Read) -> dict[str, Any]:
+async def introspect(text: Token, response: Response, state: State, db: Read, _at: AtBlock) -> dict[str, Any]:
     """Whether a token is good now, RFC 7662. Whoever has the token may ask: it says no more than the token does."""
     response.headers["Cache-Control"] = "no-store"
     keys = state.signing_keys.verifying()
