@@ -31,6 +31,8 @@ Progress = Callable[[int, int], None]  # blocks read, of how many
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """One thing that was looked at, and what was found."""
+
     number: int
     name: str
     ok: bool
@@ -50,6 +52,7 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
+        """There are checks, and all of them hold."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
@@ -137,7 +140,7 @@ class Audit:
             ("anchors as the contract says", views.anchors),
         ):
             asked = list(questions(state))
-            differences = await views.ask(self.rpc, d, asked, at, lambda done, total: None)
+            differences = await views.ask(self.rpc, d, asked, at)
             self.check(name, differences, f"{len(asked)} answers equal")
         balance = int(await self.rpc.call("Coin", d.token, "balanceOf", d.access, at=at))
         short = [f"Access has {balance} wei, {state.escrow} are owed"] if balance < state.escrow else []
@@ -196,7 +199,7 @@ class Audit:
             views.Question("Meter", "access", (), d.access),
             views.Question("Meter", "members", (), d.members),
         ]
-        return await views.ask(self.rpc, d, expected, self.at, lambda done, total: None)
+        return await views.ask(self.rpc, d, expected, self.at)
 
     async def _read_events(self) -> None:
         """Raises _Replaced when the chain is not the one that the audit began on."""

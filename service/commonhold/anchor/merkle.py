@@ -17,12 +17,16 @@ LEAF_ENCODING = ("uint8", "bytes32", "bytes32", "uint64")
 
 
 class LeafKind(IntEnum):
+    """What a leaf is of, as its first value."""
+
     SEGMENT = 1
     RECEIPT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
+    """One segment or receipt, as the tree commits to it."""
+
     kind: LeafKind
     lease: Hash32
     digest: Hash32  # of what the keys signed, SHA-256
@@ -51,6 +55,7 @@ class Tree:
 
     @property
     def root(self) -> Hash32:
+        """What is anchored."""
         return self.nodes[0]
 
     def proof(self, digest: Hash32) -> tuple[Leaf, tuple[Hash32, ...]]:

@@ -12,6 +12,8 @@ BPS = 10_000
 
 @dataclass(slots=True)
 class Member:
+    """An admitted account. `controller` None: it is its group's root."""
+
     nullifier: Hash32
     since: int
     until: int
@@ -20,6 +22,8 @@ class Member:
 
 @dataclass(slots=True)
 class Class:
+    """A class, and what its total was when the block began."""
+
     created: events.ClassCreated
     total: int = 0
     start_block: int = -1  # the last block in which the total grew
@@ -41,16 +45,21 @@ class Appraisal:
 
 @dataclass(slots=True)
 class Asset:
+    """An asset and all its appraisals, the oldest first."""
+
     registered: events.Registered
     appraisals: list[Appraisal]
 
     @property
     def now(self) -> Appraisal:
+        """The appraisal that it stands under."""
         return self.appraisals[-1]
 
 
 @dataclass(slots=True)
 class Lease:
+    """Redeemed credits, in block `block`."""
+
     redeemed: events.Redeemed
     block: int
     settled_ms: int = 0
@@ -60,7 +69,7 @@ class Lease:
 
 @dataclass(slots=True)
 class State:
-    """`window_seconds`, `horizon` and the two addresses are the contracts' own."""
+    """`window_seconds`, `horizon` and `ledger` are the contracts' own."""
 
     window_seconds: int
     horizon: int

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Question:
     expected: Any
 
     def differs(self, got: Any) -> str | None:
+        """How `got` differs from what was expected; None: it does not."""
         if isinstance(self.expected, tuple) and isinstance(got, tuple):
             got = tuple(got[: len(self.expected)])
         if got == self.expected:
@@ -40,20 +41,19 @@ async def ask(
     deployment: Deployment,
     questions: Sequence[Question],
     at: BlockStamp,
-    progress: Callable[[int, int], None],
 ) -> list[str]:
-    """Every difference. progress: how many are answered, of how many."""
+    """Every difference between what the contracts answer and what was expected."""
     differences: list[str] = []
     for start in range(0, len(questions), AT_ONCE):
         some = questions[start : start + AT_ONCE]
         calls = (rpc.call(q.contract, deployment.address_of(q.contract), q.function, *q.args, at=at) for q in some)
         answers = await asyncio.gather(*calls)
         differences += [d for q, got in zip(some, answers, strict=True) if (d := q.differs(got))]
-        progress(start + len(some), len(questions))
     return differences
 
 
 def members(state: State) -> Iterator[Question]:
+    """Controller, times, root and nullifier of every member."""
     for address, member in state.members.items():
         stored = (member.controller or ZERO, member.since, member.until)
         yield Question("Members", "memberOf", (address,), stored)
@@ -62,6 +62,7 @@ def members(state: State) -> Iterator[Question]:
 
 
 def classes(state: State) -> Iterator[Question]:
+    """Which classes there are; limits and total of each."""
     yield Question("Ledger", "classIds", (), tuple(state.classes))
     for class_id, c in state.classes.items():
         p = c.created
@@ -70,6 +71,7 @@ def classes(state: State) -> Iterator[Question]:
 
 
 def assets(state: State) -> Iterator[Question]:
+    """Every asset as appraised now, its URI and its devices."""
     for asset, a in state.assets.items():
         r, now = a.registered, a.now
         identity = (r.class_id, r.registrant, now.expires_at, now.level, r.units, now.content_hash, now.result_hash)
@@ -80,6 +82,7 @@ def assets(state: State) -> Iterator[Question]:
 
 
 def holdings(state: State) -> Iterator[Question]:
+    """Every balance of units, the sum of each asset, and what each group holds of each class."""
     for (asset, owner), units in state.holdings.items():
         yield Question("Ledger", "balanceOf", (owner, asset), units)
     for asset in state.assets:
@@ -90,6 +93,7 @@ def holdings(state: State) -> Iterator[Question]:
 
 
 def credits(state: State) -> Iterator[Question]:
+    """Every price and balance of credits; what was issued, acquired and redeemed in each window."""
     for credit, offer in state.offers.items():
         yield Question("Access", "priceOf", (credit,), (True, offer.price))
     for (credit, holder), seconds in state.credits.items():
@@ -103,6 +107,7 @@ def credits(state: State) -> Iterator[Question]:
 
 
 def leases(state: State) -> Iterator[Question]:
+    """Every lease, and what is settled of it."""
     for lease, row in state.leases.items():
         r = row.redeemed
         stored = (r.holder, r.id, r.amount, r.starts_at, row.released, r.key_x, r.key_y)
@@ -111,11 +116,13 @@ def leases(state: State) -> Iterator[Question]:
 
 
 def delivered(state: State) -> Iterator[Question]:
+    """GPU time delivered, by class, window, group and level."""
     for key, gpu_ms in state.delivered.items():
         yield Question("Meter", "deliveredMs", key, gpu_ms)
 
 
 def anchors(state: State) -> Iterator[Question]:
+    """How far the anchors of each submitter go, and the last of their hash chain."""
     for submitter, epoch in state.next_epoch.items():
         yield Question("Meter", "nextEpoch", (submitter,), epoch)
         yield Question("Meter", "lastAnchor", (submitter,), state.last_anchor[submitter])

@@ -18,6 +18,7 @@ from commonhold.demo.redeeming import LEASED_S, PRICE
 from commonhold.demo.world import World, wait_for
 from commonhold.signing import Receipt, es256_digest
 from commonhold.units import GpuMs, address_text, gpu_hours_text, hex_text, level_text, to_hash32, units_text
+from commonhold.workload import MODEL
 
 INTERVAL_MS = 200
 TEXTS = [f"sentence {number} about compute that belongs to many" for number in range(64)]
@@ -32,7 +33,7 @@ async def call_until_spent(world: World) -> None:
     await _without_token(world)
     await _with_foreign_proof(world, lease)
 
-    embedded = await lease.request("POST", "/v1/embeddings", json={"input": TEXTS, "model": "hashing-256"})
+    embedded = await lease.request("POST", "/v1/embeddings", json={"input": TEXTS, "model": MODEL})
     show.expect("answer of the workload", 200, embedded.status_code)
     vectors = embedded.json()["data"]
     show.fact("POST /v1/embeddings", f"{len(vectors)} texts, {len(vectors[0]['embedding'])} dimensions")
@@ -147,7 +148,7 @@ async def _proof(world: World, receipt: Receipt) -> dict[str, Any] | None:
             leaf = Leaf(LeafKind.RECEIPT, receipt.lease, to_hash32(digest), GpuMs(receipt.gpu_ms))
             siblings = [to_hash32(text) for text in proof["proof"]]
             show.expect("proof of a receipt", True, verify(to_hash32(epoch["root"]), leaf, siblings))
-            return proof | {"epochs": len(epochs), "count": epoch["count"]}
+            return proof | {"count": epoch["count"]}
     return None
 
 
