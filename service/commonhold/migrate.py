@@ -1,7 +1,7 @@
 """Brings a database to the schema of this version: runs the migrations, or says why it cannot.
 
-In: an engine of `db.make_engine`. Callers: worker.py, cli.py and the tests. The migrations lie in `migrations/` of the
-repository; an installed package carries them inside itself.
+In: an engine of `db.make_engine`. Callers: `commonhold serve`, the demo and the tests. The migrations lie in
+`migrations/` of the repository; an installed package carries them inside itself.
 """
 
 from pathlib import Path
