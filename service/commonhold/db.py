@@ -5,16 +5,19 @@ write take a `Db`, functions that read a `ReadDb`, and neither commits: `write` 
 who may call them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NewType
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from commonhold.errors import BadInput, Unavailable
+
+COPY_FROM = 200  # rows from which a COPY is faster than an INSERT, round trips included
 
 ReadDb = NewType("ReadDb", AsyncConnection)
 Db = NewType("Db", ReadDb)
@@ -104,6 +107,30 @@ def upsert(db: Db, table: sa.Table) -> sa.Insert:
     on_sqlite = sqlite.insert(table)
     new = on_sqlite.excluded
     return on_sqlite.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
+
+
+async def insert_many(db: Db, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """These rows stand in the table, in the fastest way that the database has: COPY, or one statement for all.
+
+    rows: values in the order of the columns, as the driver takes them. Raises sa.exc.IntegrityError.
+    """
+    if not rows:
+        return
+    if db.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
+        await db.execute(sa.select(1))  # the driver begins the transaction with the first statement, and COPY is none
+        driver: Any = (await db.get_raw_connection()).driver_connection
+        columns = [column.name for column in table.columns]
+        try:
+            await driver.copy_records_to_table(table.name, records=rows, columns=columns)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise sa.exc.IntegrityError(f"COPY {table.name}", None, error) from error
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
+            raise DatabaseUnavailable(f"database, COPY {table.name}: {error}") from error
+    elif db.dialect.name == "postgresql":
+        names = [column.name for column in table.columns]
+        await db.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        await db.exec_driver_sql(str(table.insert().compile(dialect=db.dialect)), list(rows))
 
 
 @asynccontextmanager

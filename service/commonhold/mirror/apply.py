@@ -4,6 +4,7 @@ In: events in the order of the chain, each with its block. Nothing is decided he
 cannot follow from the rows before means that the mirror has missed something. Called by follow.py; commits nothing.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from commonhold.chain.events import ChainEvent
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
 from commonhold.errors import CommonholdError
-from commonhold.mirror.journal import Row, Rows
+from commonhold.mirror.journal import Row, RowExists, Rows
 from commonhold.mirror.tables import (
     anchor,
     asset,
@@ -31,6 +32,9 @@ from commonhold.units import hex_text
 
 ZERO_ADDRESS = bytes(20)
 
+# What the database says of a row that breaks its rules.
+_BREAKS = (sa.exc.IntegrityError, sa.exc.DataError, OverflowError)
+
 
 class MirrorBroken(CommonholdError):
     """An event does not fit the rows: the mirror stops, since skipping it would leave a hole."""
@@ -44,14 +48,39 @@ async def apply(db: Db, stamp: BlockStamp, event: ChainEvent, *, journaled: bool
 
     Raises MirrorBroken; the transaction can then only be rolled back.
     """
-    rows = Rows(db, stamp.number if journaled else None)
+    await apply_all(db, [(stamp, event)], journaled_above=stamp.number - 1 if journaled else stamp.number)
+
+
+async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]], *, journaled_above: int) -> None:
+    """The rows say what all these events tell, in their order. Each row is read once and written once.
+
+    Raises MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the database;
+    the transaction can then only be rolled back.
+    """
+    rows = Rows(db, None)
+    for stamp, event in told:
+        rows.block_number = stamp.number if stamp.number > journaled_above else None
+        try:
+            await _apply(rows, stamp, event)
+            if len(told) == 1:
+                await rows.flush()
+        except (MirrorBroken, RowExists) as error:
+            raise MirrorBroken(f"block {stamp.number} ({hex_text(stamp.hash)}): {error}; event: {event}") from error
+        except _BREAKS as error:
+            raise MirrorBroken(
+                f"block {stamp.number} ({hex_text(stamp.hash)}): {_cause(error)}; event: {event}"
+            ) from error
     try:
-        await _apply(rows, stamp, event)
-    except MirrorBroken as error:
-        raise MirrorBroken(f"block {stamp.number} ({hex_text(stamp.hash)}): {error}; event: {event}") from error
-    except (sa.exc.IntegrityError, sa.exc.DataError, OverflowError) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        raise MirrorBroken(f"block {stamp.number} ({hex_text(stamp.hash)}): {cause}; event: {event}") from error
+        await rows.flush()
+    except _BREAKS as error:
+        first, last = told[0][0], told[-1][0]
+        raise MirrorBroken(
+            f"blocks {first.number} to {last.number} ({hex_text(last.hash)}): {_cause(error)}"
+        ) from error
+
+
+def _cause(error: Exception) -> object:
+    return error.orig if isinstance(error, sa.exc.DBAPIError) else error
 
 
 async def _apply(rows: Rows, stamp: BlockStamp, event: ChainEvent) -> None:
@@ -137,15 +166,16 @@ async def _apply(rows: Rows, stamp: BlockStamp, event: ChainEvent) -> None:
 async def _attached(rows: Rows, event: events.Attached) -> None:
     """The group of `old_root` joins the group of `new_root`; its root gets a controller."""
     await _known(rows, member, address=event.new_root)
+    await rows.flush()  # the group is asked for in the database
     group = await rows.db.execute(sa.select(member).where(member.c.root == event.old_root).order_by(member.c.address))
     joining = group.mappings().all()
     if event.old_root not in (old["address"] for old in joining):
         raise MirrorBroken(f"{hex_text(event.old_root)} is not the root of a group")
-    for old in joining:
+    for old in [await _known(rows, member, address=found["address"]) for found in joining]:
         if old["address"] == event.old_root:
-            await rows.update(member, dict(old), root=event.new_root, controller=event.new_root)
+            await rows.update(member, old, root=event.new_root, controller=event.new_root)
         else:
-            await rows.update(member, dict(old), root=event.new_root)
+            await rows.update(member, old, root=event.new_root)
 
 
 async def _class_created(rows: Rows, event: events.ClassCreated) -> None:

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.chain.deployment import Deployment, WrongChain
 from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.stamp import BlockStamp, Tier
-from commonhold.db import Db, read, write
+from commonhold.db import Db, insert_many, read, write
 from commonhold.errors import CommonholdError, Unavailable
 from commonhold.mirror import journal
-from commonhold.mirror.apply import apply
+from commonhold.mirror.apply import apply_all
 from commonhold.mirror.fetch import Batch, Happened, fetch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
@@ -201,27 +201,26 @@ class Follower:
             if ancestor.number < at.number:
                 await _rewind(db, ancestor.number)
             await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
-            if batch.happened:  # an empty list would insert a row of defaults
-                await db.execute(event.insert(), [self._event_row(each) for each in batch.happened])
-            for each in batch.happened:
-                await apply(db, each.stamp, each.event, journaled=each.stamp.number > finalized)
+            await insert_many(db, event, [self._event_row(each) for each in batch.happened])
+            await apply_all(db, [(each.stamp, each.event) for each in batch.happened], journaled_above=finalized)
             if finalized > at.finalized:
                 await _finalize(db, at.finalized, finalized, final)
         first = BlockNumber(ancestor.number + 1)
         return Progress(first, new.number, len(batch.happened), rewound=at.number - ancestor.number)
 
-    def _event_row(self, each: Happened) -> dict[str, int | str | bytes | None]:
+    def _event_row(self, each: Happened) -> tuple[int | str | bytes | None, ...]:
+        """In the order of the table's columns."""
         log = each.log
-        return {
-            "block_number": log.block_number,
-            "log_index": log.log_index,
-            "block_hash": log.block_hash,
-            "transaction_hash": log.transaction_hash,
-            "contract": self._deployment.contract_at(log.address),
-            "name": type(each.event).__name__,
-            "topics": b"".join(log.topics),
-            "data": log.data,
-        }
+        return (
+            log.block_number,
+            log.log_index,
+            log.block_hash,
+            log.transaction_hash,
+            self._deployment.contract_at(log.address),
+            type(each.event).__name__,
+            b"".join(log.topics),
+            log.data,
+        )
 
 
 async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNumber) -> bool:

@@ -7,15 +7,16 @@ what stood there before a block. Neither commits.
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from commonhold.db import Db, upsert
+from commonhold.errors import CommonholdError
 from commonhold.mirror.tables import STATE, journal
 
 Row = Mapping[str, Any]  # column name -> value
+Key = tuple[Any, ...]  # a table's name, and the values of its primary key in its order
 
 
 def pack(row: Row) -> bytes:
@@ -33,43 +34,85 @@ def unpack(table: sa.Table, packed: bytes) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of the STATE tables, changed one by one. `block_number`: journaled under it; None: not journaled."""
+class RowExists(CommonholdError):
+    """A row is inserted where one with its key stands."""
 
-    db: Db
-    block_number: int | None
+
+class Rows:
+    """The rows of the STATE tables as the events of one transaction change them: kept here, written by `flush`.
+
+    `block_number`: changes are journaled under it; None: they are not.
+    """
+
+    def __init__(self, db: Db, block_number: int | None) -> None:
+        self.db = db
+        self.block_number = block_number
+        self._now: dict[Key, Row | None] = {}  # as they are to be; None: there is none
+        self._stored: dict[Key, Row | None] = {}  # as the database has them, where it was asked
+        self._changed: dict[Key, None] = {}  # in the order of their first change
+        self._undo: list[dict[str, Any]] = []
 
     async def get(self, table: sa.Table, **key: Any) -> Row | None:
         """The row with this primary key."""
-        found = (await self.db.execute(sa.select(table).where(*_is(table, key)))).mappings().one_or_none()
-        return None if found is None else dict(found)
+        known = (table.name, *(key[column.name] for column in table.primary_key))
+        if known not in self._now:
+            found = (await self.db.execute(sa.select(table).where(*_is(table, key)))).mappings().one_or_none()
+            self._now[known] = self._stored[known] = None if found is None else dict(found)
+        return self._now[known]
 
     async def insert(self, table: sa.Table, **row: Any) -> None:
-        """The row stands in the table, where none with its key stood."""
-        await self._keep(table, row, None)
-        await self.db.execute(table.insert(), row)
+        """The row stands in the table, where none with its key stood. Raises RowExists, here or as IntegrityError in
+        `flush`."""
+        key = (table.name, *_key(table, row).values())
+        if self._now.get(key) is not None:
+            raise RowExists(f"{table.name}: expected no row of this key, got one")
+        self._change(table, row, None, row)
 
     async def update(self, table: sa.Table, old: Row, **changes: Any) -> None:
         """The row `old` has these values."""
-        await self._keep(table, old, old)
-        await self.db.execute(table.update().where(*_is(table, _key(table, old))).values(changes))
+        self._change(table, old, old, {**old, **changes})
 
     async def delete(self, table: sa.Table, old: Row) -> None:
         """The row `old` is gone."""
-        await self._keep(table, old, old)
-        await self.db.execute(table.delete().where(*_is(table, _key(table, old))))
+        self._change(table, old, old, None)
 
-    async def _keep(self, table: sa.Table, row: Row, old: Row | None) -> None:
-        if self.block_number is None:
-            return
-        entry = {
-            "block_number": self.block_number,
-            "table_name": table.name,
-            "key": pack(_key(table, row)),
-            "old": None if old is None else pack(old),
-        }
-        await self.db.execute(journal.insert(), entry)
+    async def flush(self) -> None:
+        """The database has every change. Raises what it does about a row that breaks its rules."""
+        new, changed, gone = (defaultdict[str, list[dict[str, Any]]](list) for _ in range(3))
+        for key in self._changed:
+            row, before = self._now[key], self._stored.get(key)
+            if row is not None:
+                (new if before is None else changed)[key[0]].append(dict(row))
+            elif before is not None:
+                gone[key[0]].append(dict(before))
+            self._stored[key] = row
+        self._changed.clear()
+        for table in reversed(STATE):  # STATE lists a table after those it refers to
+            if rows := gone[table.name]:
+                await self.db.execute(*_deletion(table, [_key(table, row) for row in rows]))
+        for table in STATE:
+            if rows := new[table.name]:
+                await self.db.execute(table.insert(), rows)
+            if rows := changed[table.name]:
+                await self.db.execute(upsert(self.db, table), rows)
+        if self._undo:
+            await self.db.execute(journal.insert(), self._undo)
+            self._undo = []
+
+    def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
+        key = _key(table, row)
+        known = (table.name, *key.values())
+        self._now[known] = new
+        self._changed[known] = None
+        if self.block_number is not None:
+            self._undo.append(
+                {
+                    "block_number": self.block_number,
+                    "table_name": table.name,
+                    "key": pack(key),
+                    "old": None if old is None else pack(old),
+                }
+            )
 
 
 async def undo(db: Db, ancestor: int) -> None:
@@ -83,16 +126,14 @@ async def undo(db: Db, ancestor: int) -> None:
     for entry in entries:
         name, old = entry["table_name"], entry["old"]
         if old is None:
-            key = unpack(tables[name], entry["key"])
-            take_away[name].append({f"key_{column}": value for column, value in key.items()})
+            take_away[name].append(unpack(tables[name], entry["key"]))
         else:
             put_back[name].append(unpack(tables[name], old))
 
     # STATE lists a table after those it refers to: what refers goes first, and comes back last.
     for table in reversed(STATE):
         if gone := take_away[table.name]:
-            where = [column == sa.bindparam(f"key_{column.name}") for column in table.primary_key]
-            await db.execute(table.delete().where(*where), gone)
+            await db.execute(*_deletion(table, gone))
     for table in STATE:
         if back := put_back[table.name]:
             await db.execute(upsert(db, table), back)
@@ -102,6 +143,12 @@ async def undo(db: Db, ancestor: int) -> None:
 async def prune(db: Db, finalized: int) -> None:
     """The journal holds no block that is final: nothing rewinds there."""
     await db.execute(journal.delete().where(journal.c.block_number <= finalized))
+
+
+def _deletion(table: sa.Table, keys: list[dict[str, Any]]) -> tuple[sa.Delete, list[dict[str, Any]]]:
+    """The statement that deletes the rows of these keys, and its parameters."""
+    where = [column == sa.bindparam(f"key_{column.name}") for column in table.primary_key]
+    return table.delete().where(*where), [{f"key_{name}": value for name, value in key.items()} for key in keys]
 
 
 def _key(table: sa.Table, row: Row) -> dict[str, Any]:
