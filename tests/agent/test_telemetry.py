@@ -4,20 +4,12 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from commonhold.agent import evidence, telemetry
+from commonhold.agent import telemetry
 from commonhold.agent.evidence import DevelopmentEvidence, NoEvidence, NvmlEvidence
-from commonhold.appraiser.binding import binding_nonce, gpu_nonce
 from commonhold.appraiser.devauthority import DevelopmentAuthority
 from commonhold.errors import BadInput
-from commonhold.signing import p256_point
-from commonhold.units import Address
 from tests.agent.nvml_shape import NvmlShape
-
-KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
-PROVIDER, LEDGER = Address(b"\x01" * 20), Address(b"\x02" * 20)
-CHALLENGES = [b"\x0a" * 32, b"\x0b" * 32]
 
 
 def has_gpu() -> bool:
@@ -66,24 +58,16 @@ def test_real_gpu_is_read() -> None:
     assert all(gpu.uuid.startswith("GPU-") and gpu.memory_total_bytes for gpu in seen.gpus)
 
 
-def test_evidence_is_every_gpus_report_under_one_nonce_that_binds_the_meter_key() -> None:
-    collected = evidence.collect(
-        NvmlEvidence(NvmlShape()),
-        challenges=CHALLENGES,
-        provider=PROVIDER,
-        chain_id=31_337,
-        ledger=LEDGER,
-        meter_key=KEY,
-    )
+def test_evidence_is_every_gpus_report_under_one_nonce() -> None:
+    nonce = b"\x07" * 32
 
-    point = b"\x04" + p256_point(KEY)
-    binding = binding_nonce(CHALLENGES, provider=PROVIDER, chain_id=31_337, ledger=LEDGER, meter_key=point)
-    assert collected.nonce == gpu_nonce(binding)
-    assert [gpu.report for gpu in collected.gpus] == [
-        bytes.fromhex("11e001ff") + collected.nonce,
-        bytes.fromhex("11e001fe") + collected.nonce,
+    gpus = NvmlEvidence(NvmlShape()).collect(nonce)
+
+    assert [gpu.report for gpu in gpus] == [
+        bytes.fromhex("11e001ff") + nonce,
+        bytes.fromhex("11e001fe") + nonce,
     ]
-    assert collected.gpus[0].chain_pem.startswith(b"-----BEGIN CERTIFICATE-----")
+    assert gpus[0].chain_pem.startswith(b"-----BEGIN CERTIFICATE-----")
 
 
 def test_gpu_without_confidential_mode_gives_no_evidence() -> None:
@@ -109,15 +93,3 @@ def test_development_gpus_report_under_the_nonce(tmp_path: Path) -> None:
     assert gpus[0].chain_pem != gpus[1].chain_pem
     with pytest.raises(BadInput, match="development authority"):
         DevelopmentEvidence.load(tmp_path / "absent", [1])
-
-
-def test_repeated_challenge_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="challenges"):
-        evidence.collect(
-            NvmlEvidence(NvmlShape()),
-            challenges=CHALLENGES[:1] * 2,
-            provider=PROVIDER,
-            chain_id=1,
-            ledger=LEDGER,
-            meter_key=KEY,
-        )

@@ -16,7 +16,7 @@ from commonhold.appraiser.appraise import BYTES_HASHED, request_nonce
 from commonhold.appraiser.devauthority import DevGpu
 from commonhold.appraiser.policy import Policy
 from commonhold.appraiser.request import ComputeRequest, Terms
-from commonhold.appraiser.signature import address_of
+from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, p256_point
 from commonhold.units import Address, Hash32, address_text, to_hash32
 
@@ -26,7 +26,7 @@ STRANGER = Address(bytes.fromhex("22" * 20))
 LEDGER = Domain("Ledger", 31337, Address(bytes.fromhex("33" * 20)))
 METER_KEY = p256_point(ec.derive_private_key(7, ec.SECP256R1()).public_key())
 KEYS = tuple(bytes([n]) * 32 for n in (1, 2, 3))
-APPRAISERS = tuple(address_of(key) for key in KEYS)
+APPRAISERS = tuple(wallet_address(key) for key in KEYS)
 
 COMPUTE_TERMS = Terms(PROVIDER, "compute/h200-sxm", "development", NOW_S, NOW_S + 3_600, NOW_S + 600)
 DATA_TERMS = replace(COMPUTE_TERMS, class_name="data/text", policy=BYTES_HASHED)
@@ -54,7 +54,7 @@ class Appraiser:
 
     @property
     def address(self) -> Address:
-        return address_of(self.state.key)
+        return wallet_address(self.state.key)
 
     def challenge(self, registrant: Address = PROVIDER) -> Hash32:
         body = {

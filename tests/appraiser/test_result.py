@@ -16,7 +16,8 @@ from commonhold.appraiser.nvidia import verify_node
 from commonhold.appraiser.policy import Policy, nvidia_policy
 from commonhold.appraiser.request import ComputeRequest, ContentRequest
 from commonhold.appraiser.result import Kind, Refusal, Result, document_hash
-from commonhold.appraiser.signature import address_of, sign, signer_of
+from commonhold.appraiser.signature import sign, signer_of
+from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain
 from commonhold.units import Address, Hash32, class_id, keccak256
 from tests.appraiser.running import (
@@ -280,8 +281,8 @@ def test_signature_recovers_and_its_twin_with_high_s_does_not() -> None:
     s = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 - int.from_bytes(signature[32:64])
     twin = signature[:32] + s.to_bytes(32) + bytes([55 - signature[64]])
 
-    assert signer_of(digest, signature) == address_of(key)
-    assert signer_of(keccak256(b"another"), signature) != address_of(key)
+    assert signer_of(digest, signature) == wallet_address(key)
+    assert signer_of(keccak256(b"another"), signature) != wallet_address(key)
     assert signer_of(digest, twin) is None
     assert signer_of(digest, signature[:64]) is None
     assert signer_of(digest, signature[:64] + b"\x00") is None

@@ -1,24 +1,20 @@
-"""Evidence of this node's GPUs over the appraisers' challenges, bound to the meter key.
+"""Evidence of this node's GPUs, all under one nonce.
 
-In: challenges, who registers where, the meter key. Out: one report and certificate chain a GPU, all under one nonce.
-Two sources: NVML's confidential-compute report of real GPUs, or the development authority, which proves nothing.
+In: the nonce, which appraise.py makes of the appraisers' challenges, the registrant and the meter key. Out: one report
+and certificate chain a GPU. Two sources: NVML's confidential-compute report of real GPUs, or the development authority,
+which proves nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pynvml
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from commonhold.agent.telemetry import NvmlMissing, nvml
-from commonhold.appraiser.binding import binding_nonce, gpu_nonce
 from commonhold.appraiser.devauthority import DevelopmentAuthority
 from commonhold.appraiser.nvidia import GpuEvidence
 from commonhold.errors import BadInput, Unavailable
-from commonhold.signing import p256_point
-from commonhold.units import Address
 
 
 class NoEvidence(Unavailable):
@@ -30,7 +26,9 @@ class NoEvidence(Unavailable):
 class EvidenceSource(Protocol):
     """Where reports come from: all GPUs of the node, each under the same nonce of 32 bytes."""
 
-    def collect(self, nonce: bytes) -> tuple[GpuEvidence, ...]: ...
+    def collect(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        """The evidence of every GPU. Raises NoEvidence."""
+        ...
 
 
 class NvmlEvidence:
@@ -66,40 +64,8 @@ class DevelopmentEvidence:
             raise BadInput(f"development authority {folder}: {e}") from e
 
     def collect(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        """The evidence of every enrolled GPU."""
         return tuple(gpu.report(nonce) for gpu in self._gpus)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeEvidence:
-    """What a node hands to the appraisers. They compute `nonce` themselves."""
-
-    meter_key: bytes  # x || y, 64 bytes
-    nonce: bytes  # 32 bytes, in every report
-    gpus: tuple[GpuEvidence, ...]
-
-
-def collect(
-    source: EvidenceSource,
-    *,
-    challenges: Sequence[bytes],
-    provider: Address,
-    chain_id: int,
-    ledger: Address,
-    meter_key: ec.EllipticCurvePublicKey,
-) -> NodeEvidence:
-    """Evidence of all GPUs of `source`, under the nonce that commits to everything else given here.
-
-    challenges: one of each appraiser, 32 bytes, all different. Raises BadInput, NoEvidence.
-    """
-    point = p256_point(meter_key)
-    try:
-        binding = binding_nonce(
-            challenges, provider=provider, chain_id=chain_id, ledger=ledger, meter_key=b"\x04" + point
-        )
-    except ValueError as e:
-        raise BadInput(str(e)) from e
-    nonce = gpu_nonce(binding)
-    return NodeEvidence(point, nonce, source.collect(nonce))
 
 
 def _nvml_gpu(library: Any, index: int, nonce: bytes) -> GpuEvidence:

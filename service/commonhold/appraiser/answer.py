@@ -123,6 +123,7 @@ def _expected(request: ComputeRequest | ContentRequest) -> dict[str, bytes | str
 
 
 def text_of(answer: Mapping[str, Json], name: str) -> str:
+    """The text in a field of an answer. Raises NoAnswer."""
     value = answer.get(name)
     if not isinstance(value, str):
         raise NoAnswer(f"{name}: expected text, got {type(value).__name__}")

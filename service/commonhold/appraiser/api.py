@@ -30,8 +30,9 @@ from commonhold.appraiser.policy import Policy
 from commonhold.appraiser.request import ChallengeBody, ComputeBody, ContentBody, ContentRequest, inlined
 from commonhold.appraiser.request import Request as AppraisalRequest
 from commonhold.appraiser.result import Kind, Refusal, checks_json
-from commonhold.appraiser.signature import address_of, sign
+from commonhold.appraiser.signature import sign
 from commonhold.errors import BadInput, CommonholdError, Refused
+from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, digest, typed_data
 from commonhold.units import Address, address_text, hex_text, to_address
 
@@ -56,6 +57,7 @@ class AppraiserState:
 
     @property
     def domain(self) -> Domain:
+        """Where what it signs counts."""
         return Domain("Ledger", self.chain_id, self.ledger)
 
 
@@ -115,7 +117,7 @@ async def whoami(state: State) -> dict[str, Any]:
     notice = f"policy {', '.join(map(str, development))}: DEVELOPMENT ONLY, what it accepts proves nothing"
     return {
         "name": "Commonhold appraiser",
-        "signer": address_text(address_of(state.key)),
+        "signer": address_text(wallet_address(state.key)),
         "chain_id": state.chain_id,
         "ledger": address_text(state.ledger),
         "policies": [*policies, _bytes_hashed_json()],
@@ -145,7 +147,7 @@ async def challenge(body: ChallengeBody, request: Request, state: State) -> dict
     return {
         "challenge": hex_text(issued.value),
         "expires_at": issued.expires_at,
-        "signer": address_text(address_of(state.key)),
+        "signer": address_text(wallet_address(state.key)),
         "most_bytes": state.most_bytes,
     }
 
@@ -222,7 +224,7 @@ async def _answer(
     return {
         "appraisal": typed_data(state.domain, statement)["message"],
         "result": found.document(),
-        "signer": address_text(address_of(state.key)),
+        "signer": address_text(wallet_address(state.key)),
         "signature": hex_text(sign(state.key, digest(state.domain, statement))),
     }
 

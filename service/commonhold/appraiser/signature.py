@@ -4,9 +4,9 @@ from typing import Final
 
 import coincurve
 
+from commonhold.keyfile import SECP256K1_ORDER
 from commonhold.units import Address, Hash32, keccak256
 
-SECP256K1_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 V_OFFSET: Final = 27  # of Ethereum's v
 
 
@@ -24,15 +24,7 @@ def signer_of(digest: Hash32, signature: bytes) -> Address | None:
         return None
     try:
         recoverable = signature[:64] + bytes((signature[64] - V_OFFSET,))
-        return _address(coincurve.PublicKey.from_signature_and_message(recoverable, digest, hasher=None))
+        key = coincurve.PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
     except ValueError:
         return None
-
-
-def address_of(key: bytes) -> Address:
-    """The address of a key's 32 bytes."""
-    return _address(coincurve.PrivateKey(key).public_key)
-
-
-def _address(key: coincurve.PublicKey) -> Address:
     return Address(keccak256(key.format(compressed=False)[1:])[12:])
