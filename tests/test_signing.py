@@ -218,6 +218,7 @@ def test_one_bit_changed_anywhere_is_refused(bit: int) -> None:
         (1).to_bytes(32) + bytes(32),
         P256_ORDER.to_bytes(32) + (1).to_bytes(32),
     ],
+    ids=["empty", "zeros", "a byte short", "a byte long", "r zero", "s zero", "r the order"],
 )
 def test_what_is_no_signature_is_refused(signature: bytes) -> None:
     assert not signing.verify_es256(POINT, b"message", signature)
