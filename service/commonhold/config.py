@@ -58,6 +58,7 @@ class Settings(BaseSettings):
 
     @property
     def issuer_url(self) -> str:
+        """The public URL of the service, as tokens name it."""
         return self.issuer or f"http://{self.host}:{self.port}"
 
 

@@ -68,10 +68,12 @@ class NodeMeter:
 
     @property
     def boot(self) -> int:
+        """The boot epoch of its segments, Unix ms."""
         return self._clock.boot_ms
 
     @property
     def gpus(self) -> int:
+        """GPUs allotted to whoever has the node."""
         return self._gpus
 
     def begin(self, lease: Hash32, limit_gpu_ms: int) -> None:

@@ -81,6 +81,7 @@ class Spool:
 
     @property
     def leases(self) -> dict[Hash32, LeaseState]:
+        """Where every lease's meter stands."""
         return self._state.leases
 
     @property
@@ -99,6 +100,7 @@ class Spool:
         return [self._state.unproven[key] for key in sorted(self._state.unproven)]
 
     def next_sequence(self, boot: int) -> int:
+        """The number of the next segment of that boot."""
         return self._state.sequences.get(boot, 0)
 
     def add_boot(self, boot: int) -> None:
@@ -108,6 +110,7 @@ class Spool:
         self._append({"kind": "boot", "boot": boot})
 
     def add_reading(self, boot: int, lease: Hash32, started_at_ms: int, reading: Reading) -> None:
+        """A reading that no segment has yet; started_at_ms: where its segment will start."""
         self._append(
             {
                 "kind": "reading",
@@ -136,6 +139,7 @@ class Spool:
         self._append({**line, "proof": [hex_text(node) for node in proof]})
 
     def close(self) -> None:
+        """Another process may have the spool."""
         os.close(self._descriptor)
         os.close(self._lock)
 

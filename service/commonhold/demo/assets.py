@@ -53,6 +53,7 @@ async def start_appraisers(world: World) -> None:
 
 
 async def register_all(world: World) -> None:
+    """Step 3."""
     show.step(3, f"Assets of three kinds, appraised by {QUORUM} of {len(APPRAISERS)} independent appraisers")
     for role, url in zip(APPRAISERS, world.appraiser_urls, strict=True):
         who = (await world.http.get(url)).json()

@@ -16,6 +16,7 @@ MOVED = Units(10_000)
 
 
 async def survive_reorg(world: World, anvil: Anvil) -> None:
+    """Step 8."""
     show.step(8, "A reorg while the mirror follows")
     asset, investor, library = world.assets["node"], world.sender("investor"), world.keys.address("library")
     held_before = await world.view("Ledger", "balanceOf", library, asset)

@@ -14,6 +14,7 @@ WITHIN = Units(200_000)
 
 
 async def hold_within_limits(world: World) -> None:
+    """Step 4."""
     show.step(4, "A holding limit counts a group, not a wallet")
     asset = world.assets["node"]
     root = world.keys.address("provider")

@@ -27,6 +27,7 @@ MOST_CALLS = 2_000
 
 
 async def call_until_spent(world: World) -> None:
+    """Step 6."""
     show.step(6, "A workload behind the provider's gateway")
     await _start_node(world)
     lease = world.leases["bought"]
@@ -56,6 +57,7 @@ async def call_until_spent(world: World) -> None:
 
 
 async def settle_and_anchor(world: World) -> None:
+    """Step 7."""
     show.step(7, "Receipts signed by both sides, settled and anchored")
     receipts = {name: (await lease.close()).receipt for name, lease in world.leases.items()}
     for name, receipt in receipts.items():

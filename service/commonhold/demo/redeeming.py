@@ -20,6 +20,7 @@ OVER_LIMIT_S = 900_000
 
 
 async def redeem_within_limits(world: World, anvil: Anvil) -> None:
+    """Step 5."""
     show.step(5, "Credits granted and bought, redeemed without gas")
     await _acquire(world)
     developer = world.keys.address("developer")

@@ -11,6 +11,7 @@ from commonhold.mirror import tables as t
 
 
 async def audit(world: World) -> None:
+    """Step 9."""
     show.step(9, "An audit that needs to trust nobody")
     report = json.loads(await world.processes.call([*_arguments(world), "--json"]))
     for check in report["checks"]:

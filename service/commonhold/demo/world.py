@@ -35,15 +35,18 @@ class Keys:
     folder: Path
 
     def file(self, role: str) -> Path:
+        """The role's key file."""
         path = self.folder / f"{role}.key"
         if not path.exists():
             write_wallet(path)
         return path
 
     def wallet(self, role: str) -> bytes:
+        """The role's key, 32 bytes."""
         return read_wallet(self.file(role))
 
     def address(self, role: str) -> Address:
+        """The role's account."""
         return wallet_address(self.wallet(role))
 
 
@@ -94,6 +97,7 @@ class World:
 
     @property
     def deployment_file(self) -> Path:
+        """Where this run's deployment is described."""
         return self.folder / "deployment.json"
 
 

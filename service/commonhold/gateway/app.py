@@ -49,6 +49,7 @@ class Public:
 
     @property
     def origin(self) -> str:
+        """Scheme, host and port of the public URL."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
@@ -59,7 +60,8 @@ class Public:
 
     @property
     def metadata_url(self) -> str:
-        return self.origin + METADATA_PATH + self.prefix  # RFC 9728, 3.1
+        """Where a client without a token learns how to get one. Source: RFC 9728, 3.1."""
+        return self.origin + METADATA_PATH + self.prefix
 
 
 class Gateway:

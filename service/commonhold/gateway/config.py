@@ -71,6 +71,7 @@ class NodeConfig:
 
     @property
     def asset_id(self) -> AssetId:
+        """The asset, as a number."""
         return AssetId(int(self.asset))
 
     def _check(self, where: str) -> None:
