@@ -1,8 +1,8 @@
 """The database: engines, column types, and who may write.
 
 SQLite is the embedded default, PostgreSQL the production database; the same statements run on both. Functions that
-write take a `Db`, functions that read a `ReadDb`, and neither commits: `write` and `read` below do. ARCHITECTURE.md says
-who may call them.
+write take a `Db`, functions that read a `ReadDb`, and neither commits: `write` and `read` below do. Who may call these
+is in ARCHITECTURE.md.
 """
 
 from collections.abc import AsyncIterator, Sequence
