@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +20,7 @@ from commonhold.units import Address, Hash32, address_text, hex_text, keccak256,
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ZERO32 = Hash32(bytes(32))
+_ES256 = ec.ECDSA(hashes.SHA256())
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -197,6 +198,7 @@ class Segment:
     readings: int
 
 
+@lru_cache(maxsize=256)  # a process meets the contracts of its deployment; bounded all the same
 def domain_separator(domain: Domain) -> Hash32:
     """Source: EIP-712, fields name, version "1", chainId, verifyingContract."""
     kind = keccak256(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -207,9 +209,9 @@ def domain_separator(domain: Domain) -> Hash32:
 def struct_hash(statement: Statement) -> Hash32:
     """hashStruct of EIP-712."""
     cls = type(statement)
-    words: list[bytes] = [_type_hash(cls.__name__, cls.FIELDS)]
-    words += [_word(kind, getattr(statement, _python_name(name))) for name, kind in cls.FIELDS]
-    return keccak256(b"".join(words))
+    type_hash, fields = _layout(cls.__name__, cls.FIELDS)
+    words = [_word(kind, getattr(statement, attribute)) for attribute, kind in fields]
+    return keccak256(type_hash + b"".join(words))
 
 
 def preimage(domain: Domain, statement: Statement) -> bytes:
@@ -263,7 +265,7 @@ def from_message(kind: type[S], message: object) -> S:
 
 def sign_es256(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     """r || s, 64 bytes, low s (the contracts refuse the other half, OpenZeppelin P256)."""
-    r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
+    r, s = decode_dss_signature(key.sign(message, _ES256))
     return r.to_bytes(32) + min(s, P256_ORDER - s).to_bytes(32)
 
 
@@ -282,7 +284,7 @@ def verify_es256(point: bytes, message: bytes, signature: bytes) -> bool:
     if key is None:
         return False
     try:
-        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+        key.verify(encode_dss_signature(r, s), message, _ES256)
     except InvalidSignature:
         return False
     return True
@@ -305,10 +307,14 @@ def p256_point(key: ec.EllipticCurvePublicKey) -> bytes:
     return numbers.x.to_bytes(32) + numbers.y.to_bytes(32)
 
 
-def _type_hash(name: str, fields: Fields) -> Hash32:
-    return keccak256(f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})".encode())
+@cache  # one entry a kind of statement
+def _layout(name: str, fields: Fields) -> tuple[Hash32, Fields]:
+    """The type hash, and (attribute, type) of each field."""
+    type_hash = keccak256(f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})".encode())
+    return type_hash, tuple((_python_name(field), kind) for field, kind in fields)
 
 
+@cache  # one entry a name in FIELDS
 def _python_name(name: str) -> str:
     return re.sub(r"[A-Z]", lambda m: "_" + m[0].lower(), name)
 
@@ -327,10 +333,14 @@ def _word(kind: str, value: Any) -> bytes:
         if len(value) != 32:
             raise ValueError(f"bytes32 of {len(value)} bytes, expected 32")
         return bytes(value)
-    bits = int(kind.removeprefix("uint"))
-    if not 0 <= value < 1 << bits:
+    if not 0 <= value < 1 << _bits(kind):
         raise ValueError(f"{value} does not fit {kind}")
     return int(value).to_bytes(32)
+
+
+@cache  # uint8 to uint256
+def _bits(kind: str) -> int:
+    return int(kind.removeprefix("uint"))
 
 
 def _from_json(struct: str, name: str, kind: str, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Which segments are missing: holes in a node's own count. A function of the stored segments, kept as rows."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,33 @@ class Gap:
     until_ms: int
 
 
+_s = segment.c
+_mine = (_s.asset == sa.bindparam("of"), _s.boot == sa.bindparam("of_boot"))
+_lowest = sa.bindparam("lowest", type_=sa.BigInteger)
+_highest = sa.bindparam("highest", type_=sa.BigInteger)
+
+
+def _edge(choose: Callable[..., sa.ColumnElement[int]], beside: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(choose(_s.sequence)).where(*_mine, beside).scalar_subquery()
+
+
+# Those from the lowest to the highest, and one on each side. Built once: what differs is bound.
+_RUN = (
+    sa.select(_s.sequence, _s.started_at_ms, _s.ended_at_ms)
+    .where(
+        *_mine,
+        _s.sequence >= sa.func.coalesce(_edge(sa.func.max, _s.sequence < _lowest), _lowest),
+        _s.sequence <= sa.func.coalesce(_edge(sa.func.min, _s.sequence > _highest), _highest),
+    )
+    .order_by(_s.sequence)
+)
+_FORGET = sa.delete(gap).where(
+    gap.c.asset == sa.bindparam("of"),
+    gap.c.boot == sa.bindparam("of_boot"),
+    gap.c.first_missing.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+
+
 async def gaps(db: ReadDb, asset: AssetId | None = None) -> list[Gap]:
     """All gaps, or those of one asset, in order."""
     c = gap.c
@@ -43,20 +70,12 @@ async def restate(db: Db, added: Iterable[Segment]) -> None:
 
 
 async def _restate(db: Db, asset: int, boot: int, lowest: int, highest: int) -> None:
-    c = segment.c
-    of_boot = sa.select(c.sequence, c.started_at_ms, c.ended_at_ms).where(c.asset == asset, c.boot == boot)
-    before = of_boot.where(c.sequence < lowest).order_by(c.sequence.desc()).limit(1)
-    after = of_boot.where(c.sequence > highest).order_by(c.sequence).limit(1)
-    run = of_boot.where(c.sequence >= lowest, c.sequence <= highest).order_by(c.sequence)
-    start = (await db.execute(before)).one_or_none()
-    stored = [
-        (-1, boot, boot) if start is None else tuple(start),
-        *map(tuple, await db.execute(run)),
-        *map(tuple, await db.execute(after)),
-    ]
-    first, last = stored[0][0] + 1, stored[-1][0] - 1
-    here = (gap.c.asset == asset, gap.c.boot == boot, gap.c.first_missing >= first, gap.c.first_missing <= last)
-    await db.execute(sa.delete(gap).where(*here))
+    here = {"of": asset, "of_boot": boot}
+    found = await db.execute(_RUN, {**here, "lowest": lowest, "highest": highest})
+    stored = [(row.sequence, row.started_at_ms, row.ended_at_ms) for row in found]
+    if stored[0][0] == lowest:  # nothing is before it
+        stored.insert(0, (-1, boot, boot))
+    await db.execute(_FORGET, {**here, "first": stored[0][0] + 1, "last": stored[-1][0] - 1})
     rows = [
         {
             "asset": asset,

@@ -1,5 +1,6 @@
 """What has been recorded, for recording more and for the stages after this one. Only reads."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,20 +34,56 @@ _PLACED = (
 )
 
 
+def _times(of: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Those between the first start and the last end, and one on each side."""
+    mine = of == sa.bindparam("of")
+    first, last = sa.bindparam("first", type_=sa.BigInteger), sa.bindparam("last", type_=sa.BigInteger)
+    lowest = sa.select(sa.func.max(_s.ended_at_ms)).where(mine, _s.ended_at_ms <= first).scalar_subquery()
+    highest = sa.select(sa.func.min(_s.ended_at_ms)).where(mine, _s.ended_at_ms >= last).scalar_subquery()
+    return sa.select(*_PLACED).where(
+        mine,
+        _s.ended_at_ms >= sa.func.coalesce(lowest, first),
+        _s.ended_at_ms <= sa.func.coalesce(highest, last),
+    )
+
+
+# Built once: what differs from batch to batch is bound.
+_ASSET_TIMES, _LEASE_TIMES = _times(_s.asset), _times(_s.lease)
+_RUN = sa.select(*_PLACED).where(
+    _s.asset == sa.bindparam("of"),
+    _s.boot == sa.bindparam("boot"),
+    _s.sequence.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+_KEYED = sa.select(*_PLACED).where(
+    _s.asset == sa.bindparam("of"), sa.tuple_(_s.boot, _s.sequence).in_(sa.bindparam("keys", expanding=True))
+)
+_LINKED = sa.union_all(
+    *(
+        sa.select(*_PLACED).where(_s.lease == sa.bindparam("of"), linked)
+        for linked in (
+            _s.previous.in_(sa.bindparam("either", expanding=True)),
+            _s.head.in_(sa.bindparam("before", expanding=True)),
+        )
+    )
+)
+
+
 async def around(db: ReadDb, segments: Sequence[Segment]) -> Timeline:
     """The stored segments that can matter to any of `segments`: of their keys, times, chains, and next to them."""
     timeline = Timeline()
-    for asset in {s.asset for s in segments}:
-        times = [(s.started_at_ms, s.ended_at_ms) for s in segments if s.asset == asset]
-        await _add_times(db, timeline, _s.asset == asset, times)
-        keys = [(s.boot, s.sequence) for s in segments if s.asset == asset]
-        await _add(db, timeline, _s.asset == asset, sa.tuple_(_s.boot, _s.sequence).in_(keys))
-    for lease in {s.lease for s in segments}:
-        times = [(s.started_at_ms, s.ended_at_ms) for s in segments if s.lease == lease]
-        await _add_times(db, timeline, _s.lease == lease, times)
-        heads = {h for s in segments if s.lease == lease for h in (s.previous, s.head)}
-        await _add(db, timeline, _s.lease == lease, _s.previous.in_(heads))
-        await _add(db, timeline, _s.lease == lease, _s.head.in_(heads))
+    of_asset: dict[int, list[Segment]] = defaultdict(list)
+    of_lease: dict[Hash32, list[Segment]] = defaultdict(list)
+    for s in segments:
+        of_asset[s.asset].append(s)
+        of_lease[s.lease].append(s)
+    for asset, some in of_asset.items():
+        _place(timeline, await db.execute(_ASSET_TIMES, {"of": asset, **_span(some)}))
+        _place(timeline, await _keyed(db, asset, some))
+    for lease, some in of_lease.items():
+        _place(timeline, await db.execute(_LEASE_TIMES, {"of": lease, **_span(some)}))
+        before = {s.previous for s in some}
+        heads = {"of": lease, "before": [*before], "either": [*before.union(s.head for s in some)]}
+        _place(timeline, await db.execute(_LINKED, heads))
     return timeline
 
 
@@ -109,20 +146,17 @@ def signed_receipt(row: sa.Row[Any]) -> SignedReceipt:
     return SignedReceipt(statement, Signature(row.node_signature), Signature(row.session_signature))
 
 
-async def _add(db: ReadDb, timeline: Timeline, *where: sa.ColumnElement[bool]) -> None:
-    _place(timeline, await db.execute(sa.select(*_PLACED).where(*where)))
+def _span(segments: Sequence[Segment]) -> dict[str, int]:
+    return {"first": min(s.started_at_ms for s in segments), "last": max(s.ended_at_ms for s in segments)}
 
 
-async def _add_times(
-    db: ReadDb, timeline: Timeline, where: sa.ColumnElement[bool], times: Sequence[tuple[int, int]]
-) -> None:
-    """Those between the first start and the last end, and one on each side."""
-    first, last = min(started for started, _ in times), max(ended for _, ended in times)
-    await _add(db, timeline, where, _s.ended_at_ms > first, _s.ended_at_ms < last)
-    before = sa.select(*_PLACED).where(where, _s.ended_at_ms <= first).order_by(_s.ended_at_ms.desc()).limit(1)
-    after = sa.select(*_PLACED).where(where, _s.ended_at_ms >= last).order_by(_s.ended_at_ms).limit(1)
-    _place(timeline, await db.execute(before))
-    _place(timeline, await db.execute(after))
+async def _keyed(db: ReadDb, asset: int, segments: Sequence[Segment]) -> sa.Result[Any]:
+    """Those with the keys of `segments`, which are of `asset`."""
+    keys = {(s.boot, s.sequence) for s in segments}
+    (first_boot, first), (last_boot, last) = min(keys), max(keys)
+    if first_boot == last_boot and last - first < len(keys):  # no holes, as nearly always: a range asks for no others
+        return await db.execute(_RUN, {"of": asset, "boot": first_boot, "first": first, "last": last})
+    return await db.execute(_KEYED, {"of": asset, "keys": [*keys]})
 
 
 def _place(timeline: Timeline, rows: Iterable[sa.Row[Any]]) -> None:

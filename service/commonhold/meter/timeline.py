@@ -170,8 +170,8 @@ class Timeline:
 
 def too_fast(readings: Iterable[Reading], units: int) -> str | None:
     """None unless between two readings that follow each other more GPU time passed than wall-clock x GPUs."""
-    for earlier, later in pairwise(readings):
-        gpu_ms, wall_ms = later.gpu_ms - earlier.gpu_ms, later.ended_at_ms - earlier.ended_at_ms
+    for (from_ms, had_ms), (until_ms, has_ms) in pairwise(readings):
+        gpu_ms, wall_ms = has_ms - had_ms, until_ms - from_ms
         if gpu_ms * UNIT > wall_ms * units:
             return f"{gpu_ms} GPU-ms in {wall_ms} ms of wall-clock, at most {wall_ms * units // UNIT} are possible"
     return None
