@@ -133,7 +133,7 @@ def test_errors_can_be_read_by_a_script(run: Run, tmp_path: Path) -> None:
     code, _, err = run("key", "show", tmp_path / "nobody.key", "--json")
 
     assert code == 1
-    assert json.loads(err)["error"] == "bad_key_file"
+    assert json.loads(err)["code"] == "bad_key_file"
 
 
 def test_a_missing_deployment_file_is_named(run: Run, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def fail(error: CommonholdError, *, as_json: bool) -> NoReturn:
     """Says what is wrong on standard error, in one line (or as JSON), and exits with 1."""
     if as_json:
-        body = {"error": error.code, "detail": str(error), **error.details}
+        body = {**error.details, "code": error.code, "detail": str(error)}
         sys.stderr.write(json.dumps(body) + "\n")
     else:
         err.print(f"[red]error:[/red] {escape(str(error))}")
