@@ -16,7 +16,7 @@ python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check contracts contracts-test abi lock clean
+.PHONY: help setup test demo check contracts contracts-test bench-metering abi lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -42,6 +42,9 @@ contracts: setup ## build the contracts, within the size that a chain accepts
 contracts-test: contracts ## compare the committed ABIs with the build, test the contracts
 	$(BIN)/python scripts/abi.py --check
 	cd contracts && forge test
+
+bench-metering: setup ## readings a second into the database, and the share of what its parts allow
+	$(BIN)/python -m tests.bench.metering
 
 abi: setup ## rebuild the committed ABIs from the contracts
 	cd contracts && forge build --skip test --force
