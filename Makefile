@@ -16,7 +16,7 @@ python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check contracts contracts-test bench-metering abi lock clean
+.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror abi lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ contracts-test: contracts ## compare the committed ABIs with the build, test the
 
 bench-metering: setup ## readings a second into the database, and the share of what its parts allow
 	$(BIN)/python -m tests.bench.metering
+
+bench-mirror: setup ## measure the mirror against the download alone and web3.py; EVENTS=300000 N=1 as you like
+	$(BIN)/python -m tests.bench.mirror --events $(or $(EVENTS),30000) --repeat $(or $(N),3)
 
 abi: setup ## rebuild the committed ABIs from the contracts
 	cd contracts && forge build --skip test --force
