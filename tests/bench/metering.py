@@ -5,6 +5,7 @@ build/bench/metering.json.
 """
 
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -147,6 +148,8 @@ async def measure() -> dict[str, object]:
 
 
 def main() -> None:
+    gc.collect()
+    gc.freeze()  # as `commonhold serve` does once it is up
     text = json.dumps(asyncio.run(measure()), indent=2) + "\n"
     out = Path("build/bench/metering.json")
     out.parent.mkdir(parents=True, exist_ok=True)

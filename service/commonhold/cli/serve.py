@@ -1,6 +1,7 @@
 """`commonhold serve`: the service. One process: the HTTP API, and the loops that follow, settle and anchor."""
 
 import asyncio
+import gc
 import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -91,6 +92,10 @@ async def _serve(settings: Settings) -> None:
             _introduce(settings, state)
             stop = asyncio.Event()
             config = uvicorn.Config(create_app(state), log_level="warning", lifespan="off")
+            # What is loaded by now stays for ever: no full collection needs to look at it again, which recording
+            # segments would pay for (tests/bench/metering.py does the same).
+            gc.collect()
+            gc.freeze()
             loops = asyncio.create_task(worker.run(stages, stop))
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
