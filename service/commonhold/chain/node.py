@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,8 @@ class Anvil:
 
     async def reorg(self, depth: int) -> None:
         """The newest `depth` blocks are replaced by as many empty ones; their transactions are lost."""
+        # Another beneficiary: an empty block replaced within its second would come out as the same block.
+        await self.request("anvil_setCoinbase", "0x" + secrets.token_hex(20))
         await self.request("anvil_reorg", depth, [])
 
     async def snapshot(self) -> str:
