@@ -158,7 +158,7 @@ def recover(digest: Hash32, signature: bytes) -> Address | None:
     recoverable = signature[:64] + bytes([signature[64] % 27])
     try:
         key = coincurve.PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
-    except Exception as e:
+    except Exception as e:  # coincurve raises a bare one where no key fits; anything more special is not that
         if type(e) not in (Exception, ValueError):
             raise
         return None
