@@ -310,3 +310,24 @@ async def test_a_port_that_is_taken_is_named(
     assert code == 1
     assert f"cannot listen on 127.0.0.1:{port}" in one_line(err)
     assert not (tmp_path / "new.db").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(run: Run) -> None:
+    code, _, err = run("demo", "--folder", "/proc/nothing")
+
+    assert code == 1
+    assert "/proc/nothing" in one_line(err)
+
+
+@pytest.mark.parametrize("credit", ["1", "nonsense"])
+def test_a_redemption_that_cannot_begin_writes_nothing(
+    run: Run, tmp_path: Path, key: Path, dead_url: str, credit: str
+) -> None:
+    wallet = tmp_path / "nobody.key" if credit == "1" else key
+    files = ("--lease", tmp_path / "lease.json", "--session-key", tmp_path / "session.pem")
+
+    code, _, err = run("redeem", credit, 5, "--key", wallet, "--service", dead_url, *files)
+
+    assert code == 1
+    assert one_line(err)
+    assert not (tmp_path / "session.pem").exists()

@@ -21,7 +21,7 @@ from commonhold.cli import (
     serve,
 )
 from commonhold.cli.common import fail
-from commonhold.errors import CommonholdError
+from commonhold.errors import BadInput, CommonholdError
 
 app = typer.Typer(
     name="commonhold",
@@ -50,5 +50,9 @@ def main() -> None:
         app()
     except CommonholdError as error:
         fail(error, as_json="--json" in sys.argv)
+    except OSError as error:
+        if error.filename is None:  # not a file that was named to us: a defect, which needs its traceback
+            raise
+        fail(BadInput(f"file {error.filename}: {error.strerror}"), as_json="--json" in sys.argv)
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -63,13 +63,14 @@ async def _redeem(
 ) -> None:
     from commonhold.client.client import Client, SignedRedemption
 
-    session, kept = _prepare(lease_file, session_key)
+    wallet, credit_id = read_wallet(key), number(credit)
+    session, kept = _prepare(lease_file, session_key)  # last: it may write a file
     pending = lease_file.with_suffix(".pending.json")
-    async with Client(service, read_wallet(key), session) as client:
+    async with Client(service, wallet, session) as client:
         if kept is not None:
             signed = SignedRedemption.from_json(kept)
         else:
-            signed = await client.sign_redemption(number(credit), seconds)
+            signed = await client.sign_redemption(credit_id, seconds)
             _write_private(pending, signed.to_json())
         lease = await client.exchange(signed)
         _write_private(lease_file, lease.to_json())
