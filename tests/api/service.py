@@ -19,7 +19,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold import signing
+from commonhold import signing, worker
 from commonhold.access import dpop, token
 from commonhold.access.ask import SUBJECT_PREFIX, TOKEN_EXCHANGE
 from commonhold.access.dpop import NonceKeys
@@ -29,6 +29,7 @@ from commonhold.api.app import AppState, create_app
 from commonhold.meter.segment import SignedReceipt
 from commonhold.mirror.follow import Follower
 from commonhold.units import CreditId, Hash32, address_text, hex_text
+from commonhold.worker import Stage
 from tests.actors import Deployed, address_of, key_of, p256_of
 
 QUANTUM_MS = 60_000
@@ -65,7 +66,11 @@ class Service:
 
     def follow(self) -> None:
         """From here on the mirror follows by itself, as in life."""
-        self._following = asyncio.create_task(self.follower.run(self._stop, 0.01))
+        stage = Stage("follow", self._followed, 0.01)
+        self._following = asyncio.create_task(worker.run([stage], self._stop))
+
+    async def _followed(self) -> bool:
+        return not (await self.follower.step()).idle
 
     async def end(self) -> None:
         self._stop.set()

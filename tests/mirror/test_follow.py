@@ -9,6 +9,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commonhold import worker
 from commonhold.chain.decode import UnknownEvent
 from commonhold.chain.deployment import WrongChain
 from commonhold.chain.rpc import Rpc
@@ -18,6 +19,7 @@ from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import FinalityViolated, Follower, Progress
 from commonhold.mirror.tables import STATE, block, cursor, event, journal
 from commonhold.units import address_text, hex_text
+from commonhold.worker import Stage
 from tests.actors import Deployed, address_of, deploy_on
 from tests.conftest import Databases
 from tests.mirror.following import catch_up, digest_of, dump_of, whole
@@ -322,7 +324,7 @@ async def nowhere() -> AsyncIterator[Rpc]:
 
 
 class Watched(Follower):
-    """Stops its own `run` when it has nothing to do, or at its second failure."""
+    """Stops the service's loop when it has nothing to do, or at its second failure."""
 
     stop: asyncio.Event
     failures = 0
@@ -340,30 +342,47 @@ class Watched(Follower):
         return progress
 
 
-async def test_run_waits_for_a_node_that_does_not_answer(deployed: Deployed, nowhere: Rpc, engine: AsyncEngine) -> None:
+def stage_of(follower: Follower, every_s: float) -> Stage:
+    """The loop that the service runs it in."""
+
+    async def step() -> bool:
+        return not (await follower.step()).idle
+
+    return Stage("follow", step, every_s)
+
+
+async def test_the_loop_waits_for_a_node_that_does_not_answer(
+    deployed: Deployed, nowhere: Rpc, engine: AsyncEngine
+) -> None:
     follower = Watched(nowhere, deployed.deployment, engine)
     follower.stop = asyncio.Event()
+    stage = stage_of(follower, every_s=0.001)
 
-    await follower.run(follower.stop, poll_s=0.001)
+    await worker.run([stage], follower.stop)
 
-    assert follower.waiting_for is not None
-    assert "127.0.0.1:9" in follower.waiting_for
+    assert stage.fault is None
+    assert stage.waiting_for is not None
+    assert "127.0.0.1:9" in stage.waiting_for
 
 
-async def test_run_follows_until_it_is_stopped(deployed: Deployed, databases: Databases) -> None:
+async def test_the_loop_follows_until_it_is_stopped(deployed: Deployed, databases: Databases) -> None:
     engine, other = await databases(), await databases()
     follower = Watched(deployed.rpc, deployed.deployment, engine)
     follower.stop = asyncio.Event()
+    stage = stage_of(follower, every_s=60)
 
-    await follower.run(follower.stop, poll_s=60)
+    await worker.run([stage], follower.stop)
 
-    assert follower.waiting_for is None
+    assert (stage.fault, stage.waiting_for) == (None, None)
     assert await dump_of(engine) == await dump_from_scratch(deployed, other)
 
 
-async def test_run_stops_at_what_a_retry_does_not_heal(deployed: Deployed, engine: AsyncEngine) -> None:
+async def test_the_loop_stops_at_what_a_retry_does_not_heal(deployed: Deployed, engine: AsyncEngine) -> None:
     await emit_unknown_event(deployed)
+    stage = stage_of(follower_of(deployed, engine), every_s=0.01)
 
     async with asyncio.timeout(20):
-        with pytest.raises(UnknownEvent):
-            await follower_of(deployed, engine).run(asyncio.Event(), poll_s=0.01)
+        await worker.run([stage], asyncio.Event())
+
+    assert stage.fault is not None
+    assert "UnknownEvent" in stage.fault

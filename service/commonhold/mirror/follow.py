@@ -5,7 +5,6 @@ branch, the same transaction first undoes what came after the common ancestor. N
 so a follower that died and one that lived go on alike. Called by worker.py and the CLI.
 """
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -83,23 +82,6 @@ class Follower:
         self._max_range = max_range
         self._node_checked = False
         self.tally = tally or Tally()
-        self.waiting_for: str | None = None  # why `run` waits; None: nothing is wrong
-
-    async def run(self, stop: asyncio.Event, poll_s: float) -> None:
-        """Steps until `stop` is set; waits for what is unavailable. Raises what a retry does not heal."""
-        while not stop.is_set():
-            try:
-                progress = await self.step()
-                self.waiting_for = None
-                if not progress.idle:
-                    continue
-            except Unavailable as error:
-                self.waiting_for = str(error)
-            try:
-                async with asyncio.timeout(poll_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
 
     async def step(self) -> Progress:
         """One transaction, or none when there is nothing new. Safe to repeat, whatever became of the last one.
