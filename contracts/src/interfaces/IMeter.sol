@@ -7,7 +7,9 @@ pragma solidity ^0.8.28;
 ///
 /// What holds by structure:
 /// - Nobody is paid more than the developer's session key signed for.
-/// - The time of a lease only grows, never beyond the lease, never beyond wall-clock x GPUs since it started.
+/// - The time of a lease only grows, never beyond the lease, never beyond wall-clock x GPUs between its start and the end
+///   of its window; under a session key that was replaced, never beyond what could be used until that key's `until`.
+/// - What is paid accrues to the holders of the asset's units, the commons among them.
 /// - A receipt settled before, or an older one, changes nothing and costs the batch nothing.
 /// - Anchors are append-only per submitter, numbered without a gap, each linked to the one before.
 interface IMeter {
@@ -18,15 +20,18 @@ interface IMeter {
         bytes32 head;
     }
 
+    /// `keyNumber`: which session key of the lease has signed.
     struct SignedReceipt {
         Receipt receipt;
+        uint16 keyNumber;
         bytes32 nodeR;
         bytes32 nodeS;
         bytes32 sessionR;
         bytes32 sessionS;
     }
 
-    /// `gpuMs` is the new total of the lease, `addedMs` what this settlement added, `paid` what it paid.
+    /// `gpuMs` is the new total of the lease, `addedMs` what this settlement added, `paid` what accrues for it. `level` is
+    /// the lower of the asset's now and when the lease was made.
     event Settled(
         bytes32 indexed lease,
         bytes32 indexed classId,
@@ -55,6 +60,7 @@ interface IMeter {
     error OverLease(bytes32 lease, uint256 gpuMs, uint256 most);
     error OverWallClock(bytes32 lease, uint256 gpuMs, uint256 most);
     error NotStarted(bytes32 lease, uint48 startsAt, uint256 nowS);
+    error TooLate(bytes32 lease, uint256 until, uint256 nowS);
     error EpochNotNext(uint64 epoch, uint64 expected);
     error EmptyAnchor();
 
