@@ -189,7 +189,7 @@ interface IAccess {
     /// @notice Adds what `oldRoot` acquired in present and future windows to `newRoot`. Only Members.
     function merge(address oldRoot, address newRoot) external;
     /// @notice Takes what `member` acquired in present and future windows out of its former controllers'. Only Members.
-    function split(address member, address[] calldata controllers) external;
+    function detach(address member, address[] calldata controllers) external;
     /// @notice `successor` stands above `member`, with the same totals. Only Members.
     function replace(address member, address successor) external;
 

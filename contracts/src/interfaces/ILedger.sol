@@ -232,7 +232,7 @@ interface ILedger is IQuorum, ISettings {
     /// @notice Adds the totals of `oldRoot` to `newRoot` in every class; `oldRoot` is a group no more. Only Members.
     function merge(address oldRoot, address newRoot) external;
     /// @notice Takes the totals of `member` out of its former controllers' in every class; it is a group. Only Members.
-    function split(address member, address[] calldata controllers) external;
+    function detach(address member, address[] calldata controllers) external;
     /// @notice `successor` stands above `member`, with the same totals. Only Members.
     function replace(address member, address successor, bool isRoot) external;
     /// @notice `root` is a group, and has a part in what is shared from now on. Only Members.
