@@ -11,6 +11,7 @@ pragma solidity ^0.8.28;
 /// - What the set has abdicated ("signers") stays as it is for good.
 interface IQuorum {
     event SignerScheduled(address indexed signer, uint48 at);
+    /// Also for each of the first signers, when the contract is made.
     event SignerAdded(address indexed signer);
     event SignerRemoved(address indexed signer);
 

@@ -27,6 +27,7 @@ interface ISettings {
         bool abdicated;
     }
 
+    /// Also when the contract is made, for what no other event tells ("threshold", "admissionsPerDay").
     event SettingChanged(bytes32 indexed name, bytes32 indexed of, uint256 value);
     event SettingScheduled(bytes32 indexed name, bytes32 indexed of, uint256 value, uint48 at);
     event SettingCancelled(bytes32 indexed name, bytes32 indexed of);
