@@ -238,7 +238,7 @@ interface ILedger is IQuorum, ISettings {
     /// @notice `root` is a group, and has a part in what is shared from now on. Only Members.
     function enter(address root) external;
     /// @notice `root` is no group any more, and keeps what it has earned. Only Members.
-    function leave(address root) external;
+    function exit(address root) external;
 
     function assetOf(uint256 asset) external view returns (Asset memory);
     /// @notice True while the appraisal has not expired and the asset is not retired.

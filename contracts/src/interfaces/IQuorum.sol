@@ -10,7 +10,7 @@ pragma solidity ^0.8.28;
 /// - A signer counts once, and only for the chain, contract, purpose and deadline of what it signed.
 /// - What the set has abdicated ("signers") stays as it is for good.
 interface IQuorum {
-    event SignerScheduled(address indexed signer, uint48 at);
+    event SignerScheduled(address indexed signer, uint48 readyAt);
     /// Also for each of the first signers, when the contract is made.
     event SignerAdded(address indexed signer);
     event SignerRemoved(address indexed signer);
@@ -27,7 +27,7 @@ interface IQuorum {
     error BadSigner(address signer);
     error TooManySigners(uint256 signers, uint256 most);
     /// Nothing was scheduled, or it is not yet time.
-    error SignerNotReady(address signer, uint48 at, uint256 nowS);
+    error SignerNotReady(address signer, uint48 readyAt, uint256 nowS);
 
     /// @notice Schedules a signer: it signs from `enactSigner` on, at the earliest after `LOOSEN_DELAY`. Only the timelock.
     function addSigner(address signer) external;
