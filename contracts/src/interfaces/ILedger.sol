@@ -135,7 +135,8 @@ interface ILedger is IQuorum, ISettings {
     /// The part of the commons in the revenue of an asset was shared among `groups` groups.
     event CommonsShared(uint256 indexed asset, uint256 amount, uint256 groups);
     event CommonsClaimed(address indexed root, uint256 amount);
-    /// What a replaced member held of an asset, and its revenue of it, are its successor's.
+    /// What a replaced member held of an asset, and its revenue of it, are its successor's, who also operates the asset
+    /// where the member did.
     event UnitsRecovered(
         uint256 indexed asset, address indexed member, address indexed successor, uint256 units, uint256 revenue
     );
@@ -218,24 +219,25 @@ interface ILedger is IQuorum, ISettings {
 
     /// @notice Counts revenue of an asset for its present holders. Only Meter; the money is in the escrow of Access.
     function accrue(uint256 asset, uint256 amount) external;
-    /// @notice Pays `account` its revenue of an asset. Anyone may send it.
+    /// @notice Pays `account` its revenue of an asset; where it was replaced, its successor. Anyone may send it.
     function claim(uint256 asset, address account) external returns (uint256 amount);
     /// @notice Shares what the commons has earned with an asset equally among the groups of this moment. What does not
     /// divide waits for the next time. Anyone may send it.
     function shareCommons(uint256 asset) external returns (uint256 amount);
-    /// @notice Pays the root of a group its part of what was shared. Anyone may send it.
+    /// @notice Pays the root of a group, or who was one, its part of what was shared. Anyone may send it.
     function claimCommons(address root) external returns (uint256 amount);
 
-    /// @notice Moves what a replaced member has of these assets to its successor. Anyone may send it.
+    /// @notice Moves what a replaced member has of these assets to its successor: units, revenue, and the operation of those
+    /// that it operates. Anyone may send it.
     function recover(address member, uint256[] calldata assets) external;
 
     /// @notice Adds the totals of `oldRoot` to `newRoot` in every class; `oldRoot` is a group no more. Only Members.
     function merge(address oldRoot, address newRoot) external;
     /// @notice Takes the totals of `member` out of its former controllers' in every class; it is a group. Only Members.
     function detach(address member, address[] calldata controllers) external;
-    /// @notice `successor` stands above `member`, with the same totals. Only Members.
-    function replace(address member, address successor, bool isRoot) external;
-    /// @notice `root` is a group, and has a part in what is shared from now on. Only Members.
+    /// @notice `successor` stands above `member`, with the same totals and in its place among the groups. Only Members.
+    function replace(address member, address successor) external;
+    /// @notice `root` is a group, and has a part in what is shared from now on; also where it is known as one. Only Members.
     function enter(address root) external;
     /// @notice `root` is no group any more, and keeps what it has earned. Only Members.
     function exit(address root) external;
@@ -261,7 +263,7 @@ interface ILedger is IQuorum, ISettings {
     /// @notice False before a holder of a retired asset was synced.
     function isSynced(uint256 asset, address holder) external view returns (bool);
 
-    /// @notice What `claim` would pay now.
+    /// @notice What `claim` would pay now; of the ledger itself, what `shareCommons` would share.
     function revenueOf(uint256 asset, address account) external view returns (uint256);
     /// @notice What `claimCommons` would pay now.
     function commonsRevenueOf(address root) external view returns (uint256);
