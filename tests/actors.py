@@ -13,14 +13,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.chain.deploy import ClassParams, Genesis, deploy
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.events import Registered
 from commonhold.chain.node import Anvil
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.send import Mined, Sender
-from commonhold.signing import P256_ORDER, Statement
+from commonhold.p256 import P256_ORDER
+from commonhold.signing import Statement
 from commonhold.units import (
     UNIT,
     Address,
@@ -70,7 +71,7 @@ def p256_of(role: str) -> ec.EllipticCurvePrivateKey:
 
 def point_of(role: str) -> bytes:
     """x || y of the role's P-256 key, 64 bytes."""
-    return signing.p256_point(p256_of(role).public_key())
+    return p256.p256_point(p256_of(role).public_key())
 
 
 def genesis() -> Genesis:
@@ -278,6 +279,6 @@ class Deployed:
         """A receipt with both signatures, as Meter.settle takes it."""
         receipt = signing.Receipt(lease, gpu_ms, head or keccak256(b"head"))
         message = signing.preimage(self.deployment.domain("Meter"), receipt)
-        halves = [signing.sign_es256(p256_of(role), message) for role in (node, session)]
+        halves = [p256.sign_es256(p256_of(role), message) for role in (node, session)]
         r_s = [Hash32(half) for signature in halves for half in (signature[:32], signature[32:])]
         return receipt, r_s[0], r_s[1], r_s[2], r_s[3]

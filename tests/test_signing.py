@@ -1,6 +1,8 @@
 """What is signed: the same bytes here, in the contracts and in a wallet, and signatures of P-256 keys."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonhold import signing
-from commonhold.signing import P256_ORDER, Domain, Statement
+from commonhold import p256, signing
+from commonhold.p256 import P256_ORDER
+from commonhold.signing import Domain, Statement
 from commonhold.units import Address, keccak256, to_address, to_hash32
 
+ROOT = Path(__file__).parent.parent
 FILE = json.loads((Path(__file__).parent / "vectors" / "eip712.json").read_text(encoding="utf-8"))
 VECTORS = FILE["vectors"]
 NAMES = [f"{at}_{entry['type']}" for at, entry in enumerate(VECTORS)]
@@ -29,8 +33,13 @@ TYPES: dict[str, type[Statement]] = {
         signing.Renewal,
         signing.Attachment,
         signing.Finding,
+        signing.Detachment,
+        signing.Recovery,
         signing.Appraisal,
         signing.Redemption,
+        signing.Split,
+        signing.TopUp,
+        signing.Rotation,
         signing.Receipt,
         signing.Segment,
     )
@@ -43,6 +52,14 @@ def domain_of(contract: str) -> Domain:
 
 
 # --- the vectors that Solidity is tested with, too ---
+
+
+def test_the_vectors_are_as_their_script_writes_them() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "vectors.py", "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_vectors_have_every_statement() -> None:
@@ -177,34 +194,34 @@ def test_a_wallets_signature_recovers_to_its_address() -> None:
 # --- signatures of devices and sessions ---
 
 KEY = ec.derive_private_key(0xC0FFEE, ec.SECP256R1())
-POINT = signing.p256_point(KEY.public_key())
+POINT = p256.p256_point(KEY.public_key())
 
 
 @given(st.binary(max_size=100))
 def test_a_signature_counts_for_its_key_and_message_only(message: bytes) -> None:
-    signature = signing.sign_es256(KEY, message)
-    stranger = signing.p256_point(ec.derive_private_key(0xBEEF, ec.SECP256R1()).public_key())
+    signature = p256.sign_es256(KEY, message)
+    stranger = p256.p256_point(ec.derive_private_key(0xBEEF, ec.SECP256R1()).public_key())
 
-    assert signing.verify_es256(POINT, message, signature)
+    assert p256.verify_es256(POINT, message, signature)
     assert int.from_bytes(signature[32:]) <= P256_ORDER // 2
-    assert not signing.verify_es256(POINT, message + b"\0", signature)
-    assert not signing.verify_es256(stranger, message, signature)
+    assert not p256.verify_es256(POINT, message + b"\0", signature)
+    assert not p256.verify_es256(stranger, message, signature)
 
 
 @given(st.binary(max_size=100))
 def test_the_other_half_is_refused_until_it_is_lowered(message: bytes) -> None:
-    signature = signing.sign_es256(KEY, message)
+    signature = p256.sign_es256(KEY, message)
     high = signature[:32] + (P256_ORDER - int.from_bytes(signature[32:])).to_bytes(32)
 
-    assert not signing.verify_es256(POINT, message, high)
-    assert signing.low_s(high) == signing.low_s(signature) == signature
+    assert not p256.verify_es256(POINT, message, high)
+    assert p256.low_s(high) == p256.low_s(signature) == signature
 
 
 @given(st.integers(0, 511))
 def test_one_bit_changed_anywhere_is_refused(bit: int) -> None:
-    signature = int.from_bytes(signing.sign_es256(KEY, b"message"))
+    signature = int.from_bytes(p256.sign_es256(KEY, b"message"))
 
-    assert not signing.verify_es256(POINT, b"message", (signature ^ 1 << bit).to_bytes(64))
+    assert not p256.verify_es256(POINT, b"message", (signature ^ 1 << bit).to_bytes(64))
 
 
 @pytest.mark.parametrize(
@@ -212,8 +229,8 @@ def test_one_bit_changed_anywhere_is_refused(bit: int) -> None:
     [
         b"",
         bytes(64),
-        signing.sign_es256(KEY, b"message")[:63],
-        signing.sign_es256(KEY, b"message") + b"\0",
+        p256.sign_es256(KEY, b"message")[:63],
+        p256.sign_es256(KEY, b"message") + b"\0",
         bytes(32) + (1).to_bytes(32),
         (1).to_bytes(32) + bytes(32),
         P256_ORDER.to_bytes(32) + (1).to_bytes(32),
@@ -221,13 +238,13 @@ def test_one_bit_changed_anywhere_is_refused(bit: int) -> None:
     ids=["empty", "zeros", "a byte short", "a byte long", "r zero", "s zero", "r the order"],
 )
 def test_what_is_no_signature_is_refused(signature: bytes) -> None:
-    assert not signing.verify_es256(POINT, b"message", signature)
+    assert not p256.verify_es256(POINT, b"message", signature)
 
 
 @pytest.mark.parametrize("point", [b"", bytes(64), POINT[:63], POINT + b"\0", POINT[:63] + bytes([POINT[63] ^ 1])])
 def test_what_is_no_point_of_the_curve_verifies_nothing(point: bytes) -> None:
-    assert signing.p256_key(point) is None
-    assert not signing.verify_es256(point, b"message", signing.sign_es256(KEY, b"message"))
+    assert p256.p256_key(point) is None
+    assert not p256.verify_es256(point, b"message", p256.sign_es256(KEY, b"message"))
 
 
 def test_devices_sign_sha256_of_what_wallets_hash_with_keccak() -> None:
@@ -236,5 +253,5 @@ def test_devices_sign_sha256_of_what_wallets_hash_with_keccak() -> None:
 
     r, s = decode_dss_signature(signed)
 
-    signature = signing.low_s(r.to_bytes(32) + s.to_bytes(32))
-    assert signing.verify_es256(POINT, signing.preimage(domain, statement), signature)
+    signature = p256.low_s(r.to_bytes(32) + s.to_bytes(32))
+    assert p256.verify_es256(POINT, signing.preimage(domain, statement), signature)

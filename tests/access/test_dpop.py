@@ -7,7 +7,7 @@ import pytest
 
 from commonhold.access import dpop
 from commonhold.access.dpop import MAX_AGE_S, NONCE_STEP_S, NONCE_STEPS, NonceKeys
-from commonhold.signing import sign_es256
+from commonhold.p256 import sign_es256
 from tests.actors import p256_of, point_of
 
 NOW = 1_800_000_000

@@ -15,7 +15,8 @@ from commonhold.agent.meter import NodeMeter
 from commonhold.agent.spool import Spool, SpoolBroken, SpoolInUse, open_spool
 from commonhold.meter.segment import SignedSegment
 from commonhold.meter.timeline import Placed, Timeline, too_fast
-from commonhold.signing import ZERO32, p256_point, preimage, verify_es256
+from commonhold.p256 import p256_point, verify_es256
+from commonhold.signing import ZERO32, preimage
 from commonhold.units import UNIT, AssetId, Hash32
 from tests.gateway.peers import METER
 

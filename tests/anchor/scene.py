@@ -3,7 +3,7 @@ used, receipts settled, epochs anchored, and a service that has followed all of 
 
 from dataclasses import dataclass
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.anchor import batch
 from commonhold.anchor.batch import Epoch
 from commonhold.anchor.publish import publish
@@ -41,7 +41,7 @@ class Scene:
         """The developer has signed for all time of the lease."""
         statement = signing.Receipt(lease, self.node.totals[lease], self.node.heads[lease])
         message = signing.preimage(self.node.domain, statement)
-        node, session = (Signature(signing.sign_es256(p256_of(role), message)) for role in ("node", "developer"))
+        node, session = (Signature(p256.sign_es256(p256_of(role), message)) for role in ("node", "developer"))
         signed = SignedReceipt(statement, node, session)
         answer = await self.service.http.post("/v1/receipts", json=signed.to_json())
         assert answer.status_code == 200, answer.text

@@ -19,7 +19,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold import signing, worker
+from commonhold import p256, signing, worker
 from commonhold.access import dpop, token
 from commonhold.access.ask import SUBJECT_PREFIX, TOKEN_EXCHANGE
 from commonhold.access.dpop import NonceKeys
@@ -131,7 +131,7 @@ class Service:
     def receipt(self, lease: Hash32, gpu_ms: int, *, node: str = "node", session: str = "developer") -> SignedReceipt:
         statement = signing.Receipt(lease, gpu_ms, Hash32(gpu_ms.to_bytes(32)))
         message = signing.preimage(self.deployed.deployment.domain("Meter"), statement)
-        node_signature, session_signature = (signing.sign_es256(p256_of(role), message) for role in (node, session))
+        node_signature, session_signature = (p256.sign_es256(p256_of(role), message) for role in (node, session))
         return SignedReceipt(statement, node_signature, session_signature)  # type: ignore[arg-type]
 
     async def sign_in_form(self, lease: Hash32, *, wallet: str = "developer", **changes: Any) -> Form:

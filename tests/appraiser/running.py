@@ -17,7 +17,8 @@ from commonhold.appraiser.devauthority import DevGpu
 from commonhold.appraiser.policy import Policy
 from commonhold.appraiser.request import ComputeRequest, Terms
 from commonhold.keyfile import wallet_address
-from commonhold.signing import Domain, p256_point
+from commonhold.p256 import p256_point
+from commonhold.signing import Domain
 from commonhold.units import Address, Hash32, address_text, to_hash32
 
 NOW_S = 1_800_000_000

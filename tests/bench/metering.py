@@ -24,7 +24,8 @@ from commonhold import migrate
 from commonhold.db import make_engine, write
 from commonhold.meter.record import Recorded, record_all
 from commonhold.meter.segment import SignedSegment, chain, pack
-from commonhold.signing import p256_point, preimage, verify_es256
+from commonhold.p256 import p256_point, verify_es256
+from commonhold.signing import preimage
 from tests.meter import world
 from tests.meter.world import DOMAIN, LATER_S, Node
 

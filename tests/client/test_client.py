@@ -27,7 +27,8 @@ from commonhold.client.errors import (
 from commonhold.client.lease import EARLY_S, TOLERANCE_MS, Lease
 from commonhold.errors import BadInput
 from commonhold.gateway.asgi import Receive, Scope, Send, answer_json, read_body
-from commonhold.signing import Receipt, p256_point, preimage, sign_es256, typed_data
+from commonhold.p256 import p256_point, sign_es256
+from commonhold.signing import Receipt, preimage, typed_data
 from commonhold.units import Hash32, address_text, credit_id, hex_text
 from tests.gateway.peers import ACCESS, ASSET, METER, Issuer, Node, free_port, running, serving
 

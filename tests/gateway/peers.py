@@ -26,7 +26,8 @@ from commonhold.gateway.asgi import App, Receive, Scope, Send, answer_json, read
 from commonhold.gateway.config import NodeConfig
 from commonhold.gateway.node import Server, serve
 from commonhold.meter.segment import SignedReceipt, SignedSegment
-from commonhold.signing import Domain, Redemption, digest, p256_point
+from commonhold.p256 import p256_point
+from commonhold.signing import Domain, Redemption, digest
 from commonhold.units import Address, AssetId, GpuMs, Hash32, address_text, hex_text, to_address, to_hash32
 
 CHAIN_ID = 31_337

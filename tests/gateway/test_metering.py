@@ -22,7 +22,8 @@ from commonhold.errors import BadInput
 from commonhold.gateway.asgi import Receive, Scope, Send, read_body
 from commonhold.gateway.config import NodeConfig
 from commonhold.meter.segment import SignedSegment
-from commonhold.signing import ZERO32, Receipt, p256_point, preimage, verify_es256
+from commonhold.p256 import p256_point, verify_es256
+from commonhold.signing import ZERO32, Receipt, preimage
 from commonhold.units import Hash32, to_hash32
 from tests.gateway.peers import METER, Issuer, Node, make_config, running, serving
 from tests.gateway.test_gateway import refused

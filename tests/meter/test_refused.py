@@ -8,7 +8,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.chain.contract import encode_call
 from commonhold.db import read, write
 from commonhold.meter import tables as t
@@ -37,7 +37,7 @@ async def scene(engine: AsyncEngine, deployed: Deployed, tmp_path: Path) -> Asyn
 async def signed_for(scene: Scene, lease: Hash32, gpu_ms: int) -> None:
     statement = signing.Receipt(lease, gpu_ms, Hash32(b"\7" * 32))
     message = signing.preimage(scene.node.domain, statement)
-    halves = (Signature(signing.sign_es256(p256_of(role), message)) for role in ("node", "developer"))
+    halves = (Signature(p256.sign_es256(p256_of(role), message)) for role in ("node", "developer"))
     answer = await scene.service.http.post("/v1/receipts", json=SignedReceipt(statement, *halves).to_json())
     assert answer.status_code == 200, answer.text
     scene.service.clock.now_s += 1  # the next one is younger

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from commonhold.errors import BadInput
 from commonhold.meter.segment import Reading, SignedReceipt, SignedSegment, chain, pack, seal, unpack
-from commonhold.signing import ZERO32, Domain, Receipt, p256_point, preimage, sign_es256
+from commonhold.p256 import p256_point, sign_es256
+from commonhold.signing import ZERO32, Domain, Receipt, preimage
 from commonhold.units import Address, Hash32
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "meter"

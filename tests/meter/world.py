@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.db import Db, write
 from commonhold.meter.segment import Reading, Signature, SignedReceipt, SignedSegment, seal
 from commonhold.mirror import tables as t
-from commonhold.signing import ZERO32, Domain, Receipt, p256_point, preimage, sign_es256
+from commonhold.p256 import p256_point, sign_es256
+from commonhold.signing import ZERO32, Domain, Receipt, preimage
 from commonhold.units import UNIT, Address, Hash32, class_id, credit_id
 
 DOMAIN = Domain("Meter", 31337, Address(bytes.fromhex("11" * 20)))

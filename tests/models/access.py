@@ -1,6 +1,6 @@
 """Access of the reference model: see ledger.py. Source: contracts/src/Access.sol."""
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.signing import Domain
 from commonhold.units import Address, Hash32, credit_id, credit_parts
 from tests.models.assets import Assets
@@ -53,7 +53,7 @@ class Access(Assets):
         refuse_if(r.id not in self.tranches, "NotOpen")
         asset, window, _ = credit_parts(r.id)
         self._check_window(window)
-        refuse_if(signing.p256_key(r.key_x + r.key_y) is None, "BadSessionKey")
+        refuse_if(p256.p256_key(r.key_x + r.key_y) is None, "BadSessionKey")
         refuse_if(not self.is_active(r.holder), "NotActiveMember")
         refuse_if(self.assets[asset].appraisal.expires_at <= self.now_s, "AssetNotLive")
         lease = self.lease_id(r)

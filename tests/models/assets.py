@@ -6,7 +6,7 @@ Sources: contracts/src/Ledger.sol, Classes.sol, and `_update` of Access.sol.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.signing import ZERO32, Domain
 from commonhold.units import Address, class_id, credit_parts
 from tests.models.members import Members
@@ -110,7 +110,7 @@ class Assets(Members):
         refuse_if(a.expires_at <= self.now_s, "AppraisalExpired")
         refuse_if((params.kind == COMPUTE) != bool(a.devices), "DevicesDiffer")
         point = a.meter_key_x + a.meter_key_y
-        bad_key = params.kind == COMPUTE if point == bytes(64) else signing.p256_key(point) is None
+        bad_key = params.kind == COMPUTE if point == bytes(64) else p256.p256_key(point) is None
         refuse_if(bad_key, "BadMeterKey")
         self._check_quorum(self.genesis.appraisers, self.genesis.appraiser_threshold, a.deadline, quorum)
         return self.asset_id(a)

@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from commonhold.errors import CommonholdError
-from commonhold.signing import p256_key, p256_point
+from commonhold.p256 import p256_key, p256_point
 
 TYPE = "dpop+jwt"
 MAX_PROOF_BYTES = 4_096

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey, KeySet
 from commonhold.access.dpop import public_jwk, thumbprint
 from commonhold.access.token import MAX_SKEW_S, MAX_TTL_S
 from commonhold.errors import BadInput
-from commonhold.signing import p256_point
+from commonhold.p256 import p256_point
 
 CACHE_S = 300  # max-age of /jwks.json: how long a gateway may not notice a new key
 PUBLISH_AHEAD_S = 2 * CACHE_S

@@ -13,7 +13,8 @@ from commonhold.agent.busy import BusyTime
 from commonhold.agent.clock import NodeClock
 from commonhold.agent.spool import LeaseState, Spool
 from commonhold.meter.segment import Reading, Signature, SignedSegment, seal
-from commonhold.signing import ZERO32, Domain, Receipt, preimage, sign_es256
+from commonhold.p256 import sign_es256
+from commonhold.signing import ZERO32, Domain, Receipt, preimage
 from commonhold.units import AssetId, GpuMs, Hash32
 
 MAX_READINGS = 60  # of a segment: at one reading a second, a minute under one signature

@@ -17,7 +17,8 @@ from commonhold.appraiser.nvidia import Check, GpuClaims, GpuEvidence, NodeVerdi
 from commonhold.appraiser.policy import Policy
 from commonhold.appraiser.request import MAX_CHALLENGES, ComputeRequest, ContentRequest, Request, Terms
 from commonhold.appraiser.result import Kind, PolicyUsed, Refusal, Result
-from commonhold.signing import Domain, p256_key
+from commonhold.p256 import p256_key
+from commonhold.signing import Domain
 from commonhold.units import UNIT, Hash32, address_text, hex_text
 
 BYTES_HASHED: Final = "bytes-hashed/1"  # built in: the appraiser saw and hashed every byte, and that is all it found

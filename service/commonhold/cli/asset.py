@@ -236,8 +236,8 @@ async def _appraise_node(
     """The quorum's appraisal of this machine's GPUs, or of an authority's."""
     from commonhold.agent.evidence import DevelopmentEvidence, EvidenceSource, NvmlEvidence
     from commonhold.keyfile import read_p256
+    from commonhold.p256 import p256_point
     from commonhold.registering import appraise_node
-    from commonhold.signing import p256_point
 
     source: EvidenceSource = NvmlEvidence()
     if authority is not None:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from commonhold import keyfile, signing
+from commonhold import keyfile
 from commonhold.cli.common import JsonOption, show
+from commonhold.p256 import p256_point
 from commonhold.units import address_text, hex_text
 
 app = typer.Typer(no_args_is_help=True, help="Key files: make a wallet, session or meter key; show its public part.")
@@ -42,7 +43,7 @@ def show_key(
 
 def _show(path: Path, p256: bool, as_json: bool) -> None:
     if p256:
-        point = signing.p256_point(keyfile.read_p256(path).public_key())
+        point = p256_point(keyfile.read_p256(path).public_key())
         show({"file": str(path), "x": hex_text(point[:32]), "y": hex_text(point[32:])}, as_json=as_json)
     else:
         address = keyfile.wallet_address(keyfile.read_wallet(path))

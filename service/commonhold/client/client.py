@@ -20,7 +20,8 @@ from eth_account.messages import encode_typed_data
 from commonhold.client.lease import Lease
 from commonhold.client.service import Deployment, NodeAsset, Service, Token
 from commonhold.errors import BadInput
-from commonhold.signing import Redemption, digest, from_message, p256_point, typed_data
+from commonhold.p256 import p256_point
+from commonhold.signing import Redemption, digest, from_message, typed_data
 from commonhold.units import Address, AssetId, Hash32, credit_parts, hex_text, to_address, to_hash32
 
 DEADLINE_S = 600  # how long a signed redemption can still be sent to the chain

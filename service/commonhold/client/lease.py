@@ -29,7 +29,8 @@ from commonhold.client.errors import (
 from commonhold.client.service import NodeAsset, Service, Token, problem
 from commonhold.errors import BadInput
 from commonhold.meter.segment import Signature, SignedReceipt
-from commonhold.signing import Domain, Receipt, preimage, sign_es256, verify_es256
+from commonhold.p256 import sign_es256, verify_es256
+from commonhold.signing import Domain, Receipt, preimage
 from commonhold.units import GpuMs, Hash32, hex_text, to_hash32
 
 PROBLEM_PREFIX = "urn:commonhold:problem:"

@@ -17,7 +17,8 @@ from commonhold.access import dpop
 from commonhold.access.token import AccessClaims, TokenInvalid, key_set, verify
 from commonhold.client.errors import ServiceRefused, TokenNotOurs, Unreachable
 from commonhold.meter.segment import SignedReceipt
-from commonhold.signing import Domain, p256_point
+from commonhold.p256 import p256_point
+from commonhold.signing import Domain
 from commonhold.units import UNIT, AssetId, Hash32, hex_text, to_address, to_units
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

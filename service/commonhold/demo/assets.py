@@ -18,8 +18,8 @@ from commonhold.demo import show
 from commonhold.demo.parties import COMPUTE, DATA, MODEL, QUORUM
 from commonhold.demo.processes import HOST, free_port
 from commonhold.demo.world import APPRAISERS, World
+from commonhold.p256 import p256_point
 from commonhold.registering import Panel, appraise_content, appraise_node
-from commonhold.signing import p256_point
 from commonhold.units import Units, address_text, level_text, units_text
 
 GPU_SERIALS = (101, 102, 103, 104)

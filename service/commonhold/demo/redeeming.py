@@ -2,7 +2,7 @@
 
 import time
 
-from commonhold import actions, signing
+from commonhold import actions, p256
 from commonhold.chain.node import Anvil
 from commonhold.chain.send import ContractRefused
 from commonhold.client.errors import ServiceRefused
@@ -85,7 +85,7 @@ async def _redeem_over_limit(world: World) -> None:
         developer,
         CreditId(world.credits["bought"]),
         OVER_LIMIT_S,
-        signing.p256_point(world.client.session_key.public_key()),
+        p256.p256_point(world.client.session_key.public_key()),
         deadline=int(time.time()) + 600,
     )
     signature = actions.sign(world.keys.wallet("developer"), world.deployment.domain("Access"), statement)

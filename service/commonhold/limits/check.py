@@ -2,7 +2,7 @@
 accepted? Reads the mirror, decides by rules.py, in the order in which the contracts check.
 """
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.db import ReadDb
 from commonhold.errors import NotFound
 from commonhold.limits import rules
@@ -92,7 +92,7 @@ async def redemption(db: ReadDb, redemption: signing.Redemption, *, now_s: int, 
         return Denied("DeadlinePassed", f"the redemption's deadline was {redemption.deadline}, now is {now_s}")
     if redemption.amount == 0:
         return Denied("NoAmount", "asked to redeem 0 seconds")
-    if signing.p256_key(redemption.key_x + redemption.key_y) is None:
+    if p256.p256_key(redemption.key_x + redemption.key_y) is None:
         return Denied("BadSessionKey", "the session key is no point of P-256")
     row = await read.asset(db, asset)
     if row is None or await read.offer(db, CreditId(redemption.id)) is None:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, NewType, Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from commonhold.errors import BadInput
-from commonhold.signing import Domain, Receipt, Segment, es256_digest, p256_point, preimage, sign_es256, verify_es256
+from commonhold.p256 import p256_point, sign_es256, verify_es256
+from commonhold.signing import Domain, Receipt, Segment, es256_digest, preimage
 from commonhold.units import MAX_TOTAL, Hash32, hex_text, to_hash32
 
 Signature = NewType("Signature", bytes)  # r || s, 64 bytes, low s
