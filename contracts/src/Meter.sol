@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
+import {Wiring} from "./Wiring.sol";
 import {IAccess} from "./interfaces/IAccess.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
 import {IMeter} from "./interfaces/IMeter.sol";
-import {ZeroAddress} from "./interfaces/Types.sol";
+import {System} from "./interfaces/Types.sol";
 
-contract Meter is IMeter, EIP712, ReentrancyGuardTransient {
+contract Meter is IMeter, EIP712 {
+    /// What receipts of one asset, one after another in a batch, have in common: read once, and accrued once.
+    struct Run {
+        uint256 id;
+        ILedger.Asset asset;
+        uint256 paid;
+    }
+
     bytes32 private constant RECEIPT = keccak256("Receipt(bytes32 lease,uint64 gpuMs,bytes32 head)");
 
     /// @inheritdoc IMeter
@@ -20,9 +28,10 @@ contract Meter is IMeter, EIP712, ReentrancyGuardTransient {
     address public immutable access;
     /// @inheritdoc IMeter
     address public immutable members;
+    // Of Access, which never changes them.
+    uint256 private immutable _windowSeconds;
+    uint256 private immutable _settleDelay;
 
-    /// @inheritdoc IMeter
-    mapping(bytes32 lease => uint64) public settledMs;
     /// @inheritdoc IMeter
     mapping(bytes32 classId => mapping(uint32 window => mapping(address root => mapping(uint8 level => uint256))))
         public deliveredMs;
@@ -32,28 +41,35 @@ contract Meter is IMeter, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IMeter
     mapping(address submitter => bytes32) public lastAnchor;
 
-    constructor(address ledger_, address access_, address members_) EIP712("Commonhold Meter", "1") {
-        if (ledger_ == address(0) || access_ == address(0) || members_ == address(0)) revert ZeroAddress();
-        ledger = ledger_;
-        access = access_;
-        members = members_;
+    constructor(System memory system) EIP712("Commonhold Meter", "1") {
+        Wiring.check(system, system.meter);
+        ledger = system.ledger;
+        access = system.access;
+        members = system.members;
+        _windowSeconds = IAccess(system.access).windowSeconds();
+        _settleDelay = IAccess(system.access).settleDelay();
     }
 
     /// @inheritdoc IMeter
-    function settle(SignedReceipt[] calldata receipts) external nonReentrant {
+    function settle(SignedReceipt[] calldata receipts) external {
+        Run memory run;
         for (uint256 i; i < receipts.length; ++i) {
             Receipt calldata r = receipts[i].receipt;
-            // Somebody settled it, or a later one, before us: nothing is wrong and nothing is left to do.
-            if (r.gpuMs <= settledMs[r.lease]) continue;
-
             IAccess.Lease memory lease = IAccess(access).leaseOf(r.lease);
-            if (lease.holder == address(0)) revert UnknownLease(r.lease);
-            ILedger.Asset memory asset = ILedger(ledger).assetOf(lease.id >> 64);
-            _checkTime(r, lease, asset.units);
-            _checkSignatures(i, receipts[i], lease, asset);
+            // Somebody settled it, or a later one, before us: nothing is wrong and nothing is left to do.
+            if (r.gpuMs <= lease.gpuMs) continue;
 
-            _settle(r, lease, asset);
+            if (lease.holder == address(0)) revert UnknownLease(r.lease);
+            uint256 asset = lease.id >> 64;
+            if (asset != run.id) {
+                _accrue(run);
+                run = Run(asset, ILedger(ledger).assetOf(asset), 0);
+            }
+            _check(i, receipts[i], lease, run.asset);
+
+            run.paid += _settle(r, lease, run.asset);
         }
+        _accrue(run);
     }
 
     /// @inheritdoc IMeter
@@ -73,40 +89,65 @@ contract Meter is IMeter, EIP712, ReentrancyGuardTransient {
         return sha256(abi.encodePacked(hex"1901", _domainSeparatorV4(), keccak256(abi.encode(RECEIPT, r))));
     }
 
-    function _settle(Receipt calldata r, IAccess.Lease memory lease, ILedger.Asset memory asset) private {
+    /// @inheritdoc IMeter
+    function settledMs(bytes32 lease) external view returns (uint64) {
+        return IAccess(access).leaseOf(lease).gpuMs;
+    }
+
+    function _settle(Receipt calldata r, IAccess.Lease memory lease, ILedger.Asset memory asset)
+        private
+        returns (uint256 paid)
+    {
         address root = IMembers(members).rootOf(lease.holder);
-        uint32 window = uint32(lease.id >> 32);
-        uint64 addedMs = r.gpuMs - settledMs[r.lease];
+        uint32 window = _windowOf(lease);
+        // An appraisal made since says nothing better of the time before it, and nothing worse is hidden.
+        uint8 level = lease.level < asset.level ? lease.level : asset.level;
 
-        settledMs[r.lease] = r.gpuMs;
-        deliveredMs[asset.classId][window][root][asset.level] += addedMs;
+        deliveredMs[asset.classId][window][root][level] += r.gpuMs - lease.gpuMs;
+        paid = IAccess(access).deliver(r.lease, r.gpuMs);
 
-        // Before the event, which tells what was paid. All writes are done; the guard is for the order of the events,
-        // which a payment token with hooks could turn around: a later receipt inside an earlier one.
-        uint256 paid = IAccess(access).release(r.lease, r.gpuMs);
-
-        emit Settled(r.lease, asset.classId, root, window, asset.level, r.gpuMs, addedMs, paid, r.head);
+        emit Settled(r.lease, asset.classId, root, window, level, r.gpuMs, r.gpuMs - lease.gpuMs, paid, r.head);
     }
 
-    function _checkTime(Receipt calldata r, IAccess.Lease memory lease, uint256 units) private view {
-        uint256 most = uint256(lease.amount) * 1000;
-        if (r.gpuMs > most) revert OverLease(r.lease, r.gpuMs, most);
-
-        if (block.timestamp < lease.startsAt) revert NotStarted(r.lease, lease.startsAt, block.timestamp);
-        // Seconds x 1,000 ms x units / 1,000,000 units of a GPU.
-        most = (block.timestamp - lease.startsAt) * units / 1000;
-        if (r.gpuMs > most) revert OverWallClock(r.lease, r.gpuMs, most);
+    function _accrue(Run memory run) private {
+        if (run.paid != 0) ILedger(ledger).accrue(run.id, run.paid);
     }
 
-    function _checkSignatures(
-        uint256 index,
-        SignedReceipt calldata s,
-        IAccess.Lease memory lease,
-        ILedger.Asset memory asset
-    ) private view {
+    function _check(uint256 index, SignedReceipt calldata s, IAccess.Lease memory lease, ILedger.Asset memory asset)
+        private
+        view
+    {
+        (bytes32 keyX, bytes32 keyY, uint256 provesUntil) = (lease.keyX, lease.keyY, type(uint256).max);
+        if (s.keyNumber != lease.keyNumber) {
+            IAccess.SessionKey memory former = IAccess(access).keyOf(s.receipt.lease, s.keyNumber);
+            (keyX, keyY, provesUntil) = (former.x, former.y, former.until);
+        }
+        _checkTime(s.receipt, lease, asset.units, provesUntil);
+
         bytes32 digest = receiptDigest(s.receipt);
         // An asset without a meter key has the point (0, 0), which is not on the curve: it never settles.
         if (!P256.verify(digest, s.nodeR, s.nodeS, asset.meterKeyX, asset.meterKeyY)) revert BadNodeSignature(index);
-        if (!P256.verify(digest, s.sessionR, s.sessionS, lease.keyX, lease.keyY)) revert BadSessionSignature(index);
+        if (!P256.verify(digest, s.sessionR, s.sessionS, keyX, keyY)) revert BadSessionSignature(index);
+    }
+
+    function _checkTime(Receipt calldata r, IAccess.Lease memory lease, uint256 units, uint256 provesUntil)
+        private
+        view
+    {
+        uint256 most = uint256(lease.amount) * 1000;
+        if (r.gpuMs > most) revert OverLease(r.lease, r.gpuMs, most);
+
+        uint256 end = (uint256(_windowOf(lease)) + 1) * _windowSeconds;
+        if (block.timestamp > end + _settleDelay) revert TooLate(r.lease, end + _settleDelay, block.timestamp);
+        if (block.timestamp < lease.startsAt) revert NotStarted(r.lease, lease.startsAt, block.timestamp);
+        uint256 until = Math.min(Math.min(block.timestamp, end), provesUntil);
+        // Seconds x 1,000 ms x units / 1,000,000 units of a GPU. A key replaced before the lease began proves nothing.
+        most = Math.saturatingSub(until, lease.startsAt) * units / 1000;
+        if (r.gpuMs > most) revert OverWallClock(r.lease, r.gpuMs, most);
+    }
+
+    function _windowOf(IAccess.Lease memory lease) private pure returns (uint32) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint32(lease.id >> 32); // what is above is the asset
     }
 }

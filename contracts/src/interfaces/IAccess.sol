@@ -154,9 +154,10 @@ interface IAccess {
     /// @notice Opens a tranche of a present or future window at `price` (payment token's smallest unit per second).
     /// Only the asset's operator, while the asset is live; a price never changes.
     function open(uint256 asset, uint32 window, uint32 tranche, uint128 price) external returns (uint256 id);
-    /// @notice Mints credits of a tranche of price 0. Only the asset's operator.
+    /// @notice Mints credits of a tranche of price 0. Only the asset's operator, while the asset is live.
     function grant(uint256 id, address to, uint64 amount) external;
-    /// @notice Buys credits at the tranche's price, which must not be above `maxPrice`; the payment stays in escrow.
+    /// @notice Buys credits at the tranche's price, which must not be above `maxPrice`, while the asset is live; the payment
+    /// stays in escrow.
     function buy(uint256 id, uint64 amount, uint128 maxPrice) external;
     /// @notice The same with an ERC-2612 permit for the payment, in one transaction.
     function buyWithPermit(uint256 id, uint64 amount, uint128 maxPrice, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
@@ -166,19 +167,22 @@ interface IAccess {
     /// @notice The same, sent by anyone, with the holder's EIP-712 signature (EOA, ERC-1271, ERC-7702).
     function redeemFor(Redemption calldata r, bytes calldata signature) external returns (bytes32 lease);
     /// @notice Makes a second lease of part of one. By the holder, or by anyone with the holder's signature; the same holds
-    /// for `topUp` and `rotate`. `signature` is not looked at when the holder sends it.
+    /// for `topUp` and `rotate`. `signature` is not looked at when the holder sends it. A holder that was replaced changes
+    /// nothing (IMembers.Replaced).
     function split(Split calldata s, bytes calldata signature) external returns (bytes32 part);
     /// @notice Redeems more credits into a lease, under the conditions of `redeem`.
     function topUp(TopUp calldata t, bytes calldata signature) external;
     /// @notice Binds a lease to another session key. Not again before the last key's `until` has passed.
     function rotate(Rotation calldata r, bytes calldata signature) external;
 
-    /// @notice Pays the holder of a lease for the seconds that were not delivered, once, from `settleDelay` after the
-    /// window. Anyone may send it.
+    /// @notice Pays the holder of a lease, or who has replaced it, for the seconds that were not delivered, once, from
+    /// `settleDelay` after the window. Anyone may send it.
     function refund(bytes32 lease) external returns (uint256 amount);
-    /// @notice Burns what `holder` has of bought credits whose window is over, and pays for them. Anyone may send it.
+    /// @notice Burns what `holder` has of bought credits whose window is over, and pays it, or who has replaced it, for
+    /// them. Anyone may send it.
     function refundCredits(uint256 id, address holder) external returns (uint256 amount);
-    /// @notice Moves a replaced member's credits of these ids, and its leases, to its successor. Anyone may send it.
+    /// @notice Moves a replaced member's credits of these ids, and its leases, to its successor; passes over what is not, or
+    /// no longer, the member's. Anyone may send it.
     function recover(address member, uint256[] calldata ids, bytes32[] calldata leases) external;
 
     /// @notice Records that `gpuMs` of a lease, in total, were delivered. Returns what is owed for it to the holders of the
