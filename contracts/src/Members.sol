@@ -2,181 +2,142 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {Quorum} from "./Quorum.sol";
-import {IAccess} from "./interfaces/IAccess.sol";
+import {Control} from "./Control.sol";
+import {Settings} from "./Settings.sol";
+import {Signers} from "./Signers.sol";
+import {Wiring} from "./Wiring.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
-import {Signature, ZeroAddress} from "./interfaces/Types.sol";
+import {Signature, System} from "./interfaces/Types.sol";
 
-contract Members is IMembers, EIP712, Nonces {
-    using Quorum for Quorum.Signers;
-
-    /// One slot: a transfer reads it for each side.
-    struct Member {
-        address controller;
-        uint48 since;
-        uint48 until;
-    }
-
+/// @title Members: who is admitted, and for how long
+contract Members is Control {
     bytes32 private constant ADMISSION =
         keccak256("Admission(address member,bytes32 nullifier,uint48 until,uint48 deadline)");
     bytes32 private constant RENEWAL = keccak256("Renewal(address member,uint48 until,uint48 deadline)");
-    bytes32 private constant ATTACHMENT =
-        keccak256("Attachment(address member,address controller,uint256 nonce,uint48 deadline)");
-    bytes32 private constant FINDING =
-        keccak256("Finding(address member,address controller,bytes32 evidence,uint48 deadline)");
-
-    /// @inheritdoc IMembers
-    address public immutable ledger;
-    /// @inheritdoc IMembers
-    address public immutable access;
-
-    Quorum.Signers private _attesters;
+    bytes32 private constant ADMISSIONS_PER_DAY = "admissionsPerDay";
+    uint256 private constant MOST_ADMISSIONS = 10_000;
+    uint256 private constant MAX_TERM = 3 * 365 days;
     /// @inheritdoc IMembers
     uint256 public admissionsPerDay;
-
-    mapping(address account => Member) private _members;
+    /// @inheritdoc IMembers
+    mapping(uint256 day => uint256) public admittedOn;
     /// @inheritdoc IMembers
     mapping(bytes32 nullifier => bool) public nullifierUsed;
-    mapping(uint256 day => uint256) private _admittedOn;
 
     constructor(
         address[] memory attesters_,
         uint256 threshold_,
         uint256 admissionsPerDay_,
-        address ledger_,
-        address access_
-    ) EIP712("Commonhold Members", "1") {
-        if (ledger_ == address(0) || access_ == address(0)) revert ZeroAddress();
-        _attesters.init(attesters_, threshold_);
+        uint48 detachDelay_,
+        uint48 recoveryDelay_,
+        System memory system
+    )
+        EIP712("Commonhold Members", "1")
+        Settings(system.timelock)
+        Signers(attesters_, threshold_)
+        Control(detachDelay_, recoveryDelay_, system.ledger, system.access)
+    {
+        Wiring.check(system, system.members);
         admissionsPerDay = admissionsPerDay_;
-        ledger = ledger_;
-        access = access_;
+        _checkBounds(ADMISSIONS_PER_DAY, 0);
+
+        emit SettingChanged(ADMISSIONS_PER_DAY, 0, admissionsPerDay_);
     }
 
     /// @inheritdoc IMembers
     function admit(Admission calldata a, Signature[] calldata quorum) external {
         uint256 day = block.timestamp / 1 days;
-        if (a.member == address(0)) revert ZeroMember();
-        if (_members[a.member].since != 0) revert AlreadyMember(a.member);
+        _checkNew(a.member);
         if (nullifierUsed[a.nullifier]) revert NullifierUsed(a.nullifier);
-        if (a.until <= block.timestamp) revert UntilNotLater(a.until, block.timestamp);
-        if (_admittedOn[day] >= admissionsPerDay) revert TooManyAdmissions(day, admissionsPerDay);
-        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(ADMISSION, a)));
-        _attesters.check(digest, a.deadline, quorum);
+        _checkUntil(a.until, block.timestamp);
+        if (admittedOn[day] >= admissionsPerDay) revert TooManyAdmissions(day, admissionsPerDay);
+        _checkQuorum(_hashTypedDataV4(keccak256(abi.encode(ADMISSION, a))), a.deadline, quorum);
 
-        ++_admittedOn[day];
+        ++admittedOn[day];
         nullifierUsed[a.nullifier] = true;
-        _members[a.member] = Member(address(0), uint48(block.timestamp), a.until);
+        _members[a.member] = Member(address(0), uint40(block.timestamp), uint40(a.until), false, false);
+        _count(a.member, true);
 
-        emit Admitted(a.member, a.nullifier, uint48(block.timestamp), a.until);
+        emit Admitted(a.member, a.nullifier, clock(), a.until);
+
+        ILedger(ledger).enter(a.member);
     }
 
     /// @inheritdoc IMembers
     function renew(Renewal calldata r, Signature[] calldata quorum) external {
-        Member storage member = _known(r.member);
-        if (r.until <= member.until) revert UntilNotLater(r.until, member.until);
-        _attesters.check(_hashTypedDataV4(keccak256(abi.encode(RENEWAL, r))), r.deadline, quorum);
+        Member storage member = _standing(r.member);
+        _checkUntil(r.until, Math.max(member.until, block.timestamp));
+        _checkQuorum(_hashTypedDataV4(keccak256(abi.encode(RENEWAL, r))), r.deadline, quorum);
 
-        member.until = r.until;
+        bool isBack = member.controller == address(0) && !member.counted;
+        if (!isActive(r.member)) member.since = uint40(block.timestamp);
+        member.until = uint40(r.until);
+        if (isBack) _count(r.member, true);
 
-        emit Renewed(r.member, r.until);
+        emit Renewed(r.member, member.since, r.until);
+
+        if (isBack) ILedger(ledger).enter(r.member);
     }
 
     /// @inheritdoc IMembers
-    function attach(Attachment calldata a, bytes calldata memberSignature, bytes calldata controllerSignature)
-        external
-    {
-        if (block.timestamp > a.deadline) revert DeadlinePassed(a.deadline, block.timestamp);
-        (address oldRoot, address newRoot) = _twoRoots(a.member, a.controller);
-        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(ATTACHMENT, a)));
-        _checkSignature(oldRoot, digest, memberSignature);
-        _checkSignature(newRoot, digest, controllerSignature);
-        _useCheckedNonce(a.member, a.nonce);
+    function lapse(address account) external {
+        Member storage member = _known(account);
+        if (!member.counted) revert NotCounted(account);
+        if (isActive(account)) revert NotLapsed(account, member.until);
 
-        _join(a.member, a.controller, oldRoot, newRoot, bytes32(0));
+        _count(account, false);
+
+        emit Lapsed(account);
+
+        ILedger(ledger).exit(account);
     }
 
     /// @inheritdoc IMembers
-    function find(Finding calldata f, Signature[] calldata quorum) external {
-        if (f.evidence == bytes32(0)) revert NoEvidence();
-        (address oldRoot, address newRoot) = _twoRoots(f.member, f.controller);
-        _attesters.check(_hashTypedDataV4(keccak256(abi.encode(FINDING, f))), f.deadline, quorum);
+    function refuseGifts(bool refused) external {
+        _standing(msg.sender).refusesGifts = refused;
 
-        _join(f.member, f.controller, oldRoot, newRoot, f.evidence);
-    }
-
-    /// @inheritdoc IMembers
-    function rootsOf(address from, address to) external view returns (address fromRoot, address toRoot, bool toActive) {
-        Member storage receiver = _members[to];
-        toActive = receiver.until > block.timestamp;
-        toRoot = receiver.controller == address(0) ? to : rootOf(receiver.controller);
-        fromRoot = rootOf(from);
-    }
-
-    /// @inheritdoc IMembers
-    function rootOf(address account) public view returns (address) {
-        // One hop, or more where a root with members of its own was attached: joining never loops over members.
-        for (address controller; (controller = _members[account].controller) != address(0);) {
-            account = controller;
-        }
-        return account;
-    }
-
-    /// @inheritdoc IMembers
-    function isActive(address account) public view returns (bool) {
-        return _members[account].until > block.timestamp;
-    }
-
-    /// @inheritdoc IMembers
-    function memberOf(address account) external view returns (address controller, uint48 since, uint48 until) {
-        Member memory member = _members[account];
-        return (member.controller, member.since, member.until);
+        emit GiftsRefused(msg.sender, refused);
     }
 
     /// @inheritdoc IMembers
     function isAttester(address account) external view returns (bool) {
-        return _attesters.has[account];
+        return _isSigner(account);
     }
 
     /// @inheritdoc IMembers
     function attesters() external view returns (address[] memory) {
-        return _attesters.list;
+        return _signerList();
     }
 
-    /// @inheritdoc IMembers
-    function threshold() external view returns (uint256) {
-        return _attesters.threshold;
+    function _rule(bytes32 name, bytes32 subject) internal view override returns (uint256, uint256, uint256, bool) {
+        if (!_isAdmissionsPerDay(name, subject)) return super._rule(name, subject);
+        return (1, MOST_ADMISSIONS, Math.max(1, admissionsPerDay / 2), true);
     }
 
-    /// Both totals move in the transaction that joins the groups: between two steps the books would be wrong.
-    function _join(address member, address controller, address oldRoot, address newRoot, bytes32 evidence) private {
-        _members[oldRoot].controller = newRoot;
-
-        emit Attached(member, controller, oldRoot, newRoot, evidence);
-
-        ILedger(ledger).merge(oldRoot, newRoot);
-        IAccess(access).merge(oldRoot, newRoot);
+    function _read(bytes32 name, bytes32 subject) internal view override returns (uint256) {
+        return _isAdmissionsPerDay(name, subject) ? admissionsPerDay : super._read(name, subject);
     }
 
-    /// The roots differ, so that no chain of controllers ever closes.
-    function _twoRoots(address member, address controller) private view returns (address oldRoot, address newRoot) {
-        _known(member);
-        _known(controller);
-        oldRoot = rootOf(member);
-        newRoot = rootOf(controller);
-        if (oldRoot == newRoot) revert SameGroup(oldRoot);
+    function _write(bytes32 name, bytes32 subject, uint256 value) internal override {
+        if (_isAdmissionsPerDay(name, subject)) admissionsPerDay = value;
+        else super._write(name, subject, value);
     }
 
-    function _known(address account) private view returns (Member storage member) {
-        member = _members[account];
-        if (member.since == 0) revert NotMember(account);
+    function _settings() internal pure override returns (bytes32[] memory names, bytes32[] memory subjects) {
+        (names, subjects) = (new bytes32[](2), new bytes32[](2));
+        (names[0], names[1]) = (THRESHOLD, ADMISSIONS_PER_DAY);
     }
 
-    function _checkSignature(address signer, bytes32 digest, bytes calldata signature) private view {
-        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) revert BadSignature(signer);
+    function _checkUntil(uint48 until, uint256 than) private view {
+        uint256 most = block.timestamp + MAX_TERM;
+        if (until <= than) revert UntilNotLater(until, than);
+        if (until > most) revert UntilTooLate(until, most);
+    }
+
+    function _isAdmissionsPerDay(bytes32 name, bytes32 subject) private pure returns (bool) {
+        return name == ADMISSIONS_PER_DAY && subject == 0;
     }
 }

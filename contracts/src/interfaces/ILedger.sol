@@ -231,7 +231,8 @@ interface ILedger is IQuorum, ISettings {
     /// that it operates. Anyone may send it.
     function recover(address member, uint256[] calldata assets) external;
 
-    /// @notice Adds the totals of `oldRoot` to `newRoot` in every class; `oldRoot` is a group no more. Only Members.
+    /// @notice Adds the totals of `oldRoot` to `newRoot` in every class; `oldRoot` is a group no more; it may have
+    /// exited before. Only Members.
     function merge(address oldRoot, address newRoot) external;
     /// @notice Takes the totals of `member` out of its former controllers' in every class; it is a group. Only Members.
     function detach(address member, address[] calldata controllers) external;

@@ -106,14 +106,18 @@ interface IMembers is IQuorum, ISettings {
     error NotControlled(address member);
     error NoEvidence();
     error ZeroMember();
+    /// The account is a contract of the system, which holds what is nobody's.
+    error SystemAccount(address account);
+    /// The finding was used: who left the group since is found again only by what was found since.
+    error FindingUsed(bytes32 digest);
     error NothingStarted(address member);
     error AlreadyStarted(address member, uint48 readyAt);
     error NotReady(address member, uint48 readyAt, uint256 nowS);
     error OwnGroup(address root);
     error AlreadyChallenged(address member, address root);
     error NotActiveRoot(address account);
-    /// The quorum found that another account controls the member than the one that does.
-    error NotController(address member, address root);
+    /// The finding names, as the controller of a member that is leaving, one that would leave with it.
+    error NotController(address member, address controller);
     error NotPast(uint256 timepoint, uint256 nowS);
     /// Constructor only: a delay is out of bounds.
     error BadDelay(uint48 delay, uint48 min, uint48 max);
