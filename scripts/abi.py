@@ -1,13 +1,15 @@
-"""Copies what forge built into the package: one ABI file for each contract that the service talks to.
+"""Copies what forge built into the package: ABI and storage layout of each contract that the service talks to.
 
-Reads contracts/out/, writes service/commonhold/chain/abi/<Name>.json. With --check it writes nothing and fails when a
-committed file differs from the build. Called by the Makefile, after the build.
+Reads contracts/out/, writes service/commonhold/chain/abi/<Name>.json and <Name>.storage.json. With --check it writes
+nothing and fails when a committed file differs from the build. Called by the Makefile, after the build.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 CONTRACTS = ("Members", "Ledger", "Access", "Meter", "Coin")
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,35 +25,75 @@ def main() -> int:
 
     failures = 0
     for name in CONTRACTS:
-        path = COMMITTED / f"{name}.json"
         try:
-            text = render(name)
+            artifact = built(name)
+            texts = {f"{name}.json": render(name, artifact), f"{name}.storage.json": render_storage(artifact)}
         except ValueError as error:
             print(f"{name}: {error}", file=sys.stderr)
             failures += 1
             continue
 
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            print(f"{path.relative_to(ROOT)}: differs from the built contract: run 'make abi'", file=sys.stderr)
-            failures += 1
+        for file, text in texts.items():
+            path = COMMITTED / file
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            elif not path.exists() or path.read_text(encoding="utf-8") != text:
+                print(f"{path.relative_to(ROOT)}: differs from the built contract: run 'make abi'", file=sys.stderr)
+                failures += 1
     return 1 if failures else 0
 
 
-def render(name: str) -> str:
-    """The text of one ABI file, the same for the same build. Raises ValueError when the build cannot give it."""
+def built(name: str) -> Mapping[str, Any]:
+    """What forge wrote about a contract. Raises ValueError when there is none, or more than one."""
     found = sorted(BUILT.glob(f"*.sol/{name}.json"))
     if len(found) != 1:
         where = ", ".join(str(path.relative_to(ROOT)) for path in found) or "none"
         raise ValueError(f"expected one built contract of this name in {BUILT.relative_to(ROOT)}, got: {where}")
+    artifact: Mapping[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+    return artifact
 
-    artifact = json.loads(found[0].read_text(encoding="utf-8"))
+
+def render(name: str, artifact: Mapping[str, Any]) -> str:
+    """The text of one ABI file, the same for the same build. Raises ValueError when the build cannot give it."""
     bytecode = artifact["bytecode"]["object"]
     if "__$" in bytecode:
         raise ValueError("expected bytecode with nothing left to link, got a call of an external library")
-    committed = {"contractName": name, "abi": artifact["abi"], "bytecode": bytecode}
+    return _text({"contractName": name, "abi": artifact["abi"], "bytecode": bytecode})
+
+
+def render_storage(artifact: Mapping[str, Any]) -> str:
+    """Where the contract's variables lie, and how their types are laid out. Raises ValueError when the build says not.
+
+    Types are called as in Solidity: the compiler's names for them hold numbers that change with every source.
+    """
+    layout = artifact.get("storageLayout")
+    if layout is None:
+        raise ValueError(
+            "expected a storage layout in the build: foundry.toml, extra_output; then 'forge build --force'"
+        )
+    types = layout["types"] or {}
+
+    def called(kind: str) -> str:
+        label: str = types[kind]["label"]
+        return label
+
+    def placed(variable: Mapping[str, Any]) -> dict[str, Any]:
+        place = {name: variable[name] for name in ("label", "offset")}
+        return place | {"slot": int(variable["slot"]), "type": called(variable["type"])}
+
+    shown: dict[str, dict[str, Any]] = {}
+    for kind in types.values():
+        one: dict[str, Any] = {"encoding": kind["encoding"], "bytes": int(kind["numberOfBytes"])}
+        one |= {name: called(kind[name]) for name in ("key", "value", "base") if name in kind}
+        if "members" in kind:
+            one["members"] = [placed(member) for member in kind["members"]]
+        if shown.setdefault(kind["label"], one) != one:
+            raise ValueError(f"two types are called {kind['label']!r}")
+    return _text({"variables": [placed(variable) for variable in layout["storage"]], "types": shown})
+
+
+def _text(committed: Mapping[str, Any]) -> str:
     return json.dumps(committed, indent=1, sort_keys=True) + "\n"
 
 

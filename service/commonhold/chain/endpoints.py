@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
+from commonhold.chain.layout import Place
+from commonhold.chain.proof import Account
 from commonhold.chain.rpc import BlockGone, Health, Receipt, Rpc, RpcInconsistent, RpcLied, RpcRefused, RpcUnavailable
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
@@ -159,6 +161,12 @@ class Endpoints(Rpc):
 
     async def balance(self, address: Address, at: BlockStamp) -> int:
         return await self._of(lambda rpc: rpc.balance(address, at))
+
+    async def account(self, address: Address, *, at: BlockStamp) -> Account:
+        return await self._of(lambda rpc: rpc.account(address, at=at))
+
+    async def storage(self, address: Address, places: Sequence[Place], *, at: BlockStamp) -> list[int]:
+        return await self._of(lambda rpc: rpc.storage(address, places, at=at))
 
     async def nonce(self, address: Address) -> int:
         return await self._of(lambda rpc: rpc.nonce(address))

@@ -4,11 +4,11 @@ What a node returns is checked before it is believed: form, block, range, addres
 every header and every receipt is recomputed (verify.py). "latest" and "pending" appear in this file only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from commonhold.chain import span, verify
+from commonhold.chain import proof, span, verify
 from commonhold.chain.answers import (
     Receipt,
     RpcInconsistent,
@@ -23,10 +23,13 @@ from commonhold.chain.answers import (
 from commonhold.chain.contract import BadCallData, decode_result, encode_call
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
 from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable
+from commonhold.chain.layout import Place
+from commonhold.chain.proof import Account, BadProof
 from commonhold.chain.revert import refusal
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
 from commonhold.chain.verify import RpcLied
+from commonhold.errors import CommonholdError
 from commonhold.units import Address, BlockNumber, Hash32, address_text, hex_text
 
 __all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcLied", "RpcRefused", "RpcUnavailable"]
@@ -34,11 +37,20 @@ __all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcLied", "RpcRefu
 # JSON-RPC's code for parameters that a node does not take, EIP-1898's block hashes among them.
 _BAD_PARAMETERS = -32602
 
+_PROOFS_AT_ONCE = 100  # slots; go-ethereum takes 1,024
+
 
 class BlockGone(RpcInconsistent):
     """The node does not know a block that it, or another node, told of before: the chain has reorganized."""
 
     code = "block_gone"
+
+
+class NotProvable(CommonholdError):
+    """Proofs of storage were asked for on a chain whose headers are not recomputed."""
+
+    status = 409
+    code = "not_provable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +234,22 @@ class Rpc:
         """What the account has of the chain's own coin, in wei, for gas."""
         return to_number(await self._at(at, "eth_getBalance", address_text(address)))
 
+    async def account(self, address: Address, *, at: BlockStamp) -> Account:
+        """The account at a block, proven (eth_getProof): of the node, nothing is believed but that the block exists.
+
+        Raises RpcLied when the header or the proof does not recompute; BlockGone, NotProvable.
+        """
+        return (await self._proven(address, [], at))[0]
+
+    async def storage(self, address: Address, places: Sequence[Place], *, at: BlockStamp) -> list[int]:
+        """The values in these places (layout.py) of the contract's storage at a block, proven as in `account`."""
+        slots = sorted({place.slot for place in places})
+        words: dict[int, int] = {}
+        for first in range(0, len(slots), _PROOFS_AT_ONCE):
+            some = slots[first : first + _PROOFS_AT_ONCE]
+            words |= zip(some, (await self._proven(address, some, at))[1], strict=True)
+        return [place.of(words[place.slot]) for place in places]
+
     async def nonce(self, address: Address) -> int:
         """The nonce of the account's next transaction, after those that the node has waiting."""
         return to_number(await self._node.request("eth_getTransactionCount", address_text(address), "pending"))
@@ -262,6 +290,24 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: receipt of {got}, expected of {hex_text(transaction_hash)}")
         return receipt
 
+    async def _proven(self, address: Address, slots: Sequence[int], at: BlockStamp) -> tuple[Account, list[int]]:
+        if not self.verify_logs:
+            raise NotProvable("proofs of storage need headers that recompute, and their verification is switched off")
+        block = await self._node.request("eth_getBlockByHash", hex_text(at.hash), False)
+        if block is None:
+            raise self._unknown(at.hash)
+        if verify.header(block, self.host).stamp.hash != at.hash:
+            raise RpcInconsistent(f"node {self.host}: expected block {hex_text(at.hash)}, got {block['hash']}")
+        keys = [f"0x{slot:064x}" for slot in slots]
+        answer = await self._at(at, "eth_getProof", address_text(address), keys)
+        try:
+            account = proof.account(to_hash(block["stateRoot"]), address, answer)
+            return account, proof.words(account.storage_root, slots, answer)
+        except BadProof as error:
+            where = f"node {self.host}, {address_text(address)} at block {at.number} {hex_text(at.hash)}"
+            # Asked by number, an honest node may have answered for another branch.
+            raise (RpcLied if self._takes_hashes else RpcInconsistent)(f"{where}: {error}") from error
+
     async def _logs(self, blocks: Mapping[str, str], addresses: Collection[Address]) -> list[RawLog]:
         """What eth_getLogs returns, in chain order: ours, none twice, none marked as removed."""
         asked = {**blocks, "address": [address_text(address) for address in addresses]}
@@ -300,8 +346,10 @@ class Rpc:
 
     async def _gone(self, block_hash: Hash32) -> BlockGone | None:
         """The error to raise when the node does not have the block; None: it has."""
-        known = await self.block(block_hash)
-        return None if known else BlockGone(f"node {self.host} does not know block {hex_text(block_hash)} (any more)")
+        return None if await self.block(block_hash) else self._unknown(block_hash)
+
+    def _unknown(self, block_hash: Hash32) -> BlockGone:
+        return BlockGone(f"node {self.host} does not know block {hex_text(block_hash)} (any more)")
 
     def _odd(self, log: RawLog, reason: str) -> RpcInconsistent:
         where = f"log {log.log_index} of block {log.block_number} {hex_text(log.block_hash)}"

@@ -2,14 +2,14 @@
 
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commonhold.cli import common
 from commonhold.cli.common import (
@@ -23,55 +23,85 @@ from commonhold.cli.common import (
     run,
     show,
 )
+from commonhold.units import to_hash32
+
+if TYPE_CHECKING:
+    from commonhold.anchor.audit.report import AuditReport
+    from commonhold.anchor.audit.run import Options
 
 
 def audit(
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     service: Annotated[
-        str | None, typer.Option("--service", help="URL of a service to compare with; without: the chain alone.")
+        list[str] | None,
+        typer.Option("--service", help="URL of a service to compare with; as many as you like. None: the chain alone."),
     ] = None,
-    verify_logs: Annotated[
+    trust_rpc: Annotated[
         bool,
         typer.Option(
-            "--verify-logs/--no-verify-logs",
-            envvar="COMMONHOLD_VERIFY_LOGS",
-            help="Recompute every header and receipt; no only on chains whose forms differ from Ethereum's.",
+            "--trust-rpc/--verify-logs",
+            help="Take the node's word for the events; only on chains whose headers differ from Ethereum's.",
         ),
-    ] = True,
+    ] = False,
+    block_hash: Annotated[
+        str | None, typer.Option("--block-hash", help="The block to audit, by a hash that you trust.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute holdings, limits, leases, GPU-hours and anchors from the chain, and compare them with a service.
+    """Recompute holdings, limits, leases, GPU-hours and anchors from the chain, and compare services with them.
 
-    Needs nothing but the RPC endpoint and the deployment's addresses. Exits with 1 on any difference.
+    Needs nothing but an RPC endpoint and the deployment's addresses. Exits with 1 unless every check holds.
     """
-    if not run(_audit(rpc, deployment, service, verify_logs, as_json)):
+    from commonhold.anchor.audit.run import Options
+
+    options = Options(block_hash=to_hash32(block_hash) if block_hash else None)
+    report = run(_audit(Asked(rpc, deployment, tuple(service or ()), trust_rpc), options, quiet=as_json))
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(asdict(report) | {"ok": report.ok}, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        _print(report)
+    if not report.ok:
         raise SystemExit(1)
 
 
-async def _audit(rpc_url: str, deployment: Path, service_url: str | None, verify_logs: bool, as_json: bool) -> bool:
-    from commonhold.anchor.audit import audit as run_audit
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom to ask. `trust_rpc`: the node's word is taken for the events."""
+
+    rpc_url: str
+    deployment: Path
+    services: tuple[str, ...]
+    trust_rpc: bool
+
+
+async def _audit(asked: Asked, options: "Options", *, quiet: bool) -> "AuditReport":
+    from commonhold.anchor.audit.run import audit as run_audit
 
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(open_chain(rpc_url, deployment, verify_logs=verify_logs))
-        service = await stack.enter_async_context(open_service(service_url)) if service_url else None
+        opened = open_chain(asked.rpc_url, asked.deployment, verify_logs=not asked.trust_rpc)
+        chain = await stack.enter_async_context(opened)
+        services = [await stack.enter_async_context(open_service(url)) for url in asked.services]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
-        with Progress(*columns, console=common.err, transient=True, disable=as_json) as bar:
+        silent = quiet or not common.err.is_terminal
+        with Progress(*columns, TimeRemainingColumn(), console=common.err, transient=True, disable=silent) as bar:
             task = bar.add_task("reading the chain", total=None)
-            report = await run_audit(
+            return await run_audit(
                 chain.rpc,
                 chain.deployment,
-                service,
+                services,
+                options=options,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    if as_json:
-        sys.stdout.buffer.write(orjson.dumps(asdict(report) | {"ok": report.ok}, option=orjson.OPT_INDENT_2) + b"\n")
-        return report.ok
+
+
+def _print(report: "AuditReport") -> None:
     for check in report.checks:
         mark = "[green]holds[/green]" if check.ok else "[bold red]FAILS[/bold red]"
         common.out.print(f"{check.number:>3} {mark}  {escape(check.name)}: {escape(check.detail)}", soft_wrap=True)
-    show(report.concentration, as_json=False, title="Concentration")
+    show(report.concentration, as_json=False, title="Concentration of ownership")
     show(report.gpu_hours, as_json=False, title="GPU-hours")
+    for line in report.trust:
+        common.out.print(f"trusted  {escape(line)}", soft_wrap=True)
     verdict = "[green]every check holds[/green]" if report.ok else "[bold red]not every check holds[/bold red]"
     common.out.print(f"at block {report.block} {report.block_hash}: {verdict}", soft_wrap=True)
-    return report.ok

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
+from commonhold.anchor.audit.rows import Row, differences, group_units
+from commonhold.anchor.audit.state import State
 from commonhold.anchor.concentration import concentration
-from commonhold.anchor.rows import Row, differences, group_units
-from commonhold.anchor.state import State
 from commonhold.chain.deployment import Deployment
 from commonhold.errors import Unavailable
 from commonhold.units import Hash32, hex_text, to_hash32, units_text

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from commonhold.anchor import merkle, service
+from commonhold.anchor import merkle
+from commonhold.anchor.audit import service
+from commonhold.anchor.audit.rows import Row
+from commonhold.anchor.audit.state import Lease, State
 from commonhold.anchor.data import EpochData, growth
 from commonhold.anchor.merkle import Leaf
-from commonhold.anchor.rows import Row
-from commonhold.anchor.state import Lease, State
 from commonhold.errors import BadInput
 from commonhold.meter.segment import SignedReceipt, SignedSegment
 from commonhold.meter.timeline import SKEW_MS, Appraised, Placed, Timeline, too_fast

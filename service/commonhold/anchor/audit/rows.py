@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from commonhold.anchor.state import State
+from commonhold.anchor.audit.state import State
 from commonhold.mirror.journal import pack
 from commonhold.mirror.tables import STATE
 from commonhold.units import Hash32, address_text, hex_text, units_text
@@ -36,12 +36,12 @@ def tables(state: State) -> dict[str, list[Row]]:
         "asset_class": _classes(state),
         "asset": _assets(state),
         "device": [{"device": device, "asset": asset} for device, asset in state.devices.items()],
-        "holding": [{"asset": a, "owner": owner, "units": n} for (a, owner), n in state.holdings.items() if n],
+        "holding": [{"asset": a, "owner": owner, "units": n} for (a, owner), n in state.holdings.items()],
         "offer": [
             {"credit_id": o.id, "asset": o.asset, "window": o.window, "tranche": o.tranche, "price_wei": o.price}
             for o in state.offers.values()
         ],
-        "credit": [{"credit_id": c, "holder": holder, "seconds": n} for (c, holder), n in state.credits.items() if n],
+        "credit": [{"credit_id": c, "holder": holder, "seconds": n} for (c, holder), n in state.credits.items()],
         "lease": [
             {
                 "lease": lease,
@@ -169,5 +169,5 @@ def _storable(text: str) -> str:
 
 def group_units(state: State, class_id: Hash32) -> list[tuple[str, int]]:
     """(root, units) of every group that owns some of the class, the largest first, as the API lists them."""
-    units = [(root, n) for (of, root), n in state.held.items() if of == class_id and n]
-    return [(address_text(root), n) for root, n in sorted(units, key=lambda pair: (-pair[1], pair[0]))]
+    units = sorted(state.held.get(class_id, {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    return [(address_text(root), n) for root, n in units]

@@ -1,0 +1,63 @@
+"""A service against the state that follows from the chain, at the block that the service stands at."""
+
+from collections.abc import Callable, Sequence
+
+import httpx
+
+from commonhold.anchor.audit import records, rows, service
+from commonhold.anchor.audit.service import Said, ServiceUnreadable
+from commonhold.anchor.audit.state import State
+from commonhold.chain.deployment import Deployment
+from commonhold.errors import BadInput
+from commonhold.meter.segment import SignedReceipt
+from commonhold.units import hex_text, to_address
+
+Tell = Callable[[str, Sequence[str], str], None]  # what was looked at, the differences, what to say without
+
+_SIGNED = ("lease", "gpu_ms", "head", "node_signature", "session_signature")
+
+
+async def compare(http: httpx.AsyncClient, said: Said, state: State, deployment: Deployment, tell: Tell) -> None:
+    """Everything that the service shows, and what it published."""
+    differences = service.identity(said, deployment, state.window_seconds)
+    tell("stands on this chain", differences, f"block {said.number} {hex_text(said.hash)}")
+    found = rows.tables(state)
+    for what, differ in service.comparisons(said, state, found):
+        tell(what, differ(), "as the chain says")
+    digest, shown = hex_text(rows.digest(found)), said.status.get("digest")
+    tell("digest of the mirror", [f"{shown}, expected {digest}"] if shown != digest else [], digest)
+    await _records(http, said, state, deployment, tell)
+
+
+def agreement(said: Sequence[tuple[str, Said]]) -> tuple[list[str], str]:
+    """How services that stand at the same block differ from the first of them; and what was compared."""
+    found, at = [], dict[bytes, tuple[str, Said]]()
+    for name, one in said:
+        first_name, first = at.setdefault(one.hash, (name, one))
+        digests = one.status.get("digest"), first.status.get("digest")
+        if digests[0] != digests[1]:
+            found.append(f"block {one.number}: {name} says digest {digests[0]}, {first_name} {digests[1]}")
+    blocks = "one block" if len(at) == 1 else f"{len(at)} blocks"
+    return found, f"{len(said)} services at {blocks}; one digest a block"
+
+
+async def _records(http: httpx.AsyncClient, said: Said, state: State, deployment: Deployment, tell: Tell) -> None:
+    names = ("epochs' data leads to the anchored roots", "every signature", "one inclusion proof", "sums of use")
+    try:
+        submitter = to_address(str(said.deployment.get("submitter")))
+        receipts = [SignedReceipt.from_json({name: row.get(name) for name in _SIGNED}) for row in said.receipts]
+        published, differences = await records.fetch(http, state, deployment.domain("Meter"), submitter)
+        leaves = len(published.leaves)
+        tell(names[0], differences, f"{len(published.roots)} epochs, {leaves} leaves")
+        differences, hours = records.signatures(published, state)
+        tell(
+            names[1],
+            differences,
+            f"{len(published.segments)} segments, {len(published.receipts)} receipts with two each",
+        )
+        what, differences = await records.inclusion(http, published, submitter)
+        tell(names[2], differences, what)
+        differences = records.used(published, hours, said.totals, said.hours, receipts, state)
+        tell(names[3], differences, f"{len(said.totals)} leases, {len(receipts)} receipts")
+    except (ServiceUnreadable, BadInput) as e:
+        tell("records", [str(e)], "")

@@ -1,0 +1,153 @@
+"""What the chain's events add up to, in plain dictionaries: made by replay.py, held against all else by run.py.
+
+Memory is that of the state, not of the history: balances that are zero again are forgotten (the sums of the contracts,
+which are asked for as well, would show one that is not).
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from commonhold.anchor.audit.rules import Findings
+from commonhold.chain import events
+from commonhold.signing import ZERO32
+from commonhold.units import UNIT, Address, Hash32
+
+BPS = 10_000
+ZERO = Address(bytes(20))
+
+K = TypeVar("K", bound=Hashable)
+Balances = dict[tuple[int, Address], int]  # (id, owner) -> amount
+PerRoot = dict[Address, int]
+
+
+@dataclass(slots=True)
+class Member:
+    """An admitted account. `controller` None: it is its group's root."""
+
+    nullifier: Hash32
+    since: int
+    until: int
+    controller: Address | None = None
+
+
+@dataclass(slots=True)
+class Class:
+    """A class, and what its total was when the block began."""
+
+    created: events.ClassCreated
+    total: int = 0
+    start_block: int = -1  # the last block in which the total grew
+    start_total: int = 0  # what it was when that block began
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """Holds from `from_s` on, and covers times up to `expires_at`."""
+
+    from_s: int
+    expires_at: int
+    level: int
+    policy: str
+    content_hash: Hash32
+    result_hash: Hash32
+    meter_key: bytes
+
+
+@dataclass(slots=True)
+class Asset:
+    """An asset and all its appraisals, the oldest first."""
+
+    registered: events.Registered
+    appraisals: list[Appraisal]
+
+    @property
+    def now(self) -> Appraisal:
+        """The appraisal that it stands under."""
+        return self.appraisals[-1]
+
+
+@dataclass(slots=True)
+class Lease:
+    """Redeemed credits, in block `block`."""
+
+    redeemed: events.Redeemed
+    block: int
+    settled_ms: int = 0
+    released: int = 0  # wei
+    paid: int = 0  # wei, as of the last settlement
+
+
+@dataclass(slots=True)
+class State:
+    """`window_seconds`, `horizon` and `ledger` are the contracts' own. What is counted by group is by its root."""
+
+    window_seconds: int
+    horizon: int
+    ledger: Address
+    members: dict[Address, Member] = field(default_factory=dict)
+    nullifiers: set[Hash32] = field(default_factory=set)
+    classes: dict[Hash32, Class] = field(default_factory=dict)
+    assets: dict[int, Asset] = field(default_factory=dict)
+    devices: dict[Hash32, int] = field(default_factory=dict)
+    contents: dict[Hash32, int] = field(default_factory=dict)  # of datasets and models
+    holdings: Balances = field(default_factory=dict)
+    held: dict[Hash32, PerRoot] = field(default_factory=dict)  # by class
+    offers: dict[int, events.Opened] = field(default_factory=dict)
+    credits: Balances = field(default_factory=dict)
+    issued: dict[tuple[int, int], int] = field(default_factory=dict)  # by asset and window
+    acquired: dict[tuple[Hash32, int], PerRoot] = field(default_factory=dict)  # by class and window
+    redeemed: dict[tuple[Hash32, int], PerRoot] = field(default_factory=dict)
+    burnt: Balances = field(default_factory=dict)  # not yet a lease
+    leases: dict[Hash32, Lease] = field(default_factory=dict)
+    escrow: int = 0  # wei that buyers paid and no lease has released
+    delivered: dict[tuple[Hash32, int, Address, int], int] = field(default_factory=dict)
+    hours: dict[tuple[Hash32, int, int, str], int] = field(default_factory=dict)
+    anchors: dict[tuple[Address, int], tuple[events.Anchored, int]] = field(default_factory=dict)  # with its block
+    next_epoch: dict[Address, int] = field(default_factory=dict)
+    last_anchor: dict[Address, Hash32] = field(default_factory=dict)
+    known: set[tuple[Any, ...]] | None = None  # what was read where the audit starts; None: it starts at the beginning
+    found: Findings = field(default_factory=Findings)
+    count: int = 0  # events
+
+    def root_of(self, account: Address) -> Address:
+        """The root of the account's group."""
+        while (member := self.members.get(account)) and member.controller:
+            account = member.controller
+        return account
+
+    def groups(self) -> int:
+        """How many groups there are, those included that own nothing."""
+        return sum(member.controller is None for member in self.members.values())
+
+    def held_by(self, class_id: Hash32, root: Address) -> int:
+        """Units of the class that the group holds."""
+        return self.held.get(class_id, {}).get(root, 0)
+
+    def most_units(self, class_id: Hash32, block: int) -> int:
+        """The most units that one group may hold, in `block`."""
+        return self._base(class_id, block) * self.classes[class_id].created.hold_bps // BPS
+
+    def most_seconds(self, class_id: Hash32, block: int) -> int:
+        """The most seconds of one window that one group may acquire, in `block`."""
+        use_bps = self.classes[class_id].created.use_bps
+        return self._base(class_id, block) * self.window_seconds * use_bps // (UNIT * BPS)
+
+    def last(self, submitter: Address) -> Hash32:
+        """The newest link of the submitter's chain of anchors."""
+        return self.last_anchor.get(submitter, ZERO32)
+
+    def _base(self, class_id: Hash32, block: int) -> int:
+        c = self.classes[class_id]
+        base = min(c.total, c.start_total) if c.start_block == block else c.total
+        return max(base, c.created.floor_units)
+
+
+def add(sums: dict[K, int], key: K, amount: int) -> int:
+    """`amount` more (or less) of `key`, which is forgotten at zero. Gives the new sum."""
+    now = sums.get(key, 0) + amount
+    if now:
+        sums[key] = now
+    else:
+        sums.pop(key, None)
+    return now
