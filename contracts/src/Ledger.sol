@@ -1,268 +1,308 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    IERC6909ContentURI,
-    IERC6909Metadata,
-    IERC6909TokenSupply
-} from "@openzeppelin/contracts/interfaces/IERC6909.sol";
-import {ERC6909} from "@openzeppelin/contracts/token/ERC6909/ERC6909.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
-import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {Classes} from "./Classes.sol";
-import {Quorum} from "./Quorum.sol";
+import {Registry} from "./Registry.sol";
+import {Units} from "./Units.sol";
+import {Views} from "./Views.sol";
+import {Wiring} from "./Wiring.sol";
+import {IAccess} from "./interfaces/IAccess.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
-import {Kind, Signature} from "./interfaces/Types.sol";
+import {IQuorum} from "./interfaces/IQuorum.sol";
+import {ISettings} from "./interfaces/ISettings.sol";
+import {Signature, System} from "./interfaces/Types.sol";
 
-contract Ledger is Classes, ERC6909, EIP712, IERC6909TokenSupply, IERC6909Metadata, IERC6909ContentURI {
-    using Quorum for Quorum.Signers;
+/// @title Ledger: who owns which asset, in units
+/// @notice No variable is declared here: the registry's come after those of Units.
+contract Ledger is Views, IERC5267 {
+    using SafeCast for uint256;
 
-    bytes32 private constant APPRAISAL = keccak256(
-        "Appraisal(bytes32 classId,address registrant,bytes32 contentHash,bytes32 resultHash,string policy,uint64 units,uint8 level,bytes32[] devices,bytes32 meterKeyX,bytes32 meterKeyY,uint48 expiresAt,uint48 deadline)"
-    );
-    Quorum.Signers private _appraisers;
-    mapping(uint256 asset => Asset) private _assets;
-    mapping(uint256 asset => bytes32) private _devicesHash;
-    mapping(uint256 asset => string) private _uris;
+    uint256 private constant ONE = 1e6; // the micro-units of 1.000000
+
     /// @inheritdoc ILedger
-    mapping(bytes32 device => uint256) public assetOfDevice;
-    mapping(bytes32 contentHash => uint256) private _assetOfContent;
+    address public immutable access;
+    /// @inheritdoc ILedger
+    address public immutable meter;
+    /// @inheritdoc ILedger
+    address public immutable token;
+    /// @inheritdoc ISettings
+    address public immutable timelock;
+    /// @inheritdoc ILedger
+    uint256 public immutable maxClasses;
+    /// @inheritdoc ILedger
+    uint48 public immutable gracePeriod;
+    /// @notice Where the code of what is not written here is: see Registry.
+    address public immutable registry;
 
-    constructor(address[] memory appraisers_, uint256 threshold_, ClassParams[] memory classes_, address members_)
-        Classes(classes_, members_)
-        EIP712("Commonhold Ledger", "1")
-    {
-        _appraisers.init(appraisers_, threshold_);
+    modifier onlyMembers() {
+        _checkMembers();
+        _;
+    }
+
+    constructor(
+        address[] memory appraisers_,
+        uint256 threshold_,
+        ClassParams[] memory classes_,
+        uint256 maxClasses_,
+        uint48 gracePeriod_,
+        System memory system
+    ) Units(system.members) {
+        Wiring.check(system, system.ledger);
+        (access, meter, token, timelock) = (system.access, system.meter, system.token, system.timelock);
+        (maxClasses, gracePeriod) = (maxClasses_, gracePeriod_);
+        registry = address(new Registry(maxClasses_, gracePeriod_, system.timelock, system.members));
+
+        Address.functionDelegateCall(registry, abi.encodeCall(Registry.begin, (appraisers_, threshold_, classes_)));
     }
 
     /// @inheritdoc ILedger
-    function register(Appraisal calldata a, Signature[] calldata quorum, Share[] calldata split, string calldata uri)
-        external
-        returns (uint256 asset)
-    {
-        if (msg.sender != a.registrant) revert NotRegistrant(msg.sender, a.registrant);
-        asset = _check(a, quorum);
-        if (_assets[asset].classId != bytes32(0)) revert AssetExists(asset);
-        if (a.units == 0) revert NoUnits();
+    function take(uint256 asset, uint64 units, uint128 maxPrice) external {
+        StoredAsset storage stored = _standing(asset);
+        uint128 price = stored.commonsPrice;
+        if (units == 0) revert NoUnits();
+        if (price > maxPrice) revert PriceAbove(price, maxPrice);
+        (, address root) = _checkReceiver(address(0), msg.sender);
 
-        _grow(a.classId, a.units);
-        _claim(asset, a);
-        _write(asset, a);
-        _assets[asset].units = a.units;
-        _uris[asset] = uri;
+        Head memory head = stored.head;
+        _carry(head, address(this), msg.sender, asset, units);
+        _move(head.class, address(0), msg.sender, address(0), root, units);
+        uint256 paid = Math.ceilDiv(uint256(units) * price, ONE);
 
-        _emitRegistered(asset, a, uri);
+        emit Taken(asset, msg.sender, units, paid);
 
-        _mintShares(asset, a, split);
+        SafeERC20.safeTransferFrom(IERC20(token), msg.sender, _inPlaceOf(stored.operator), paid);
     }
 
     /// @inheritdoc ILedger
-    function renew(uint256 asset, Appraisal calldata a, Signature[] calldata quorum) external {
-        Asset storage stored = _assets[asset];
-        if (stored.classId == bytes32(0)) revert UnknownAsset(asset);
-        if (a.classId != stored.classId) revert ClassDiffers(a.classId, stored.classId);
-        if (a.registrant != stored.operator) revert NotRegistrant(a.registrant, stored.operator);
-        if (a.units != stored.units) revert UnitsDiffer(a.units, stored.units);
-        if (_hash(a.devices) != _devicesHash[asset]) revert DevicesDiffer();
-        // The evidence of a machine is new at every appraisal; a dataset with another manifest is another dataset.
-        if (_classes[a.classId].kind != Kind.COMPUTE && a.contentHash != stored.contentHash) {
-            revert ContentDiffers(a.contentHash, stored.contentHash);
+    function decline(uint256 asset, uint256 units) external {
+        address successor = IMembers(_members).successorOf(msg.sender);
+        if (successor != address(0)) revert IMembers.Replaced(msg.sender, successor);
+
+        Head memory head = _assets[asset].head;
+        _carry(head, msg.sender, address(this), asset, units);
+        if (!head.retired) _drop(head.class, msg.sender, units);
+    }
+
+    /// @inheritdoc ILedger
+    function sync(uint256 asset, address[] calldata holders) external {
+        Head memory head = _assets[asset].head;
+        if (!head.retired) revert NotRetired(asset);
+
+        for (uint256 i; i < holders.length; ++i) {
+            _sync(head.class, asset, holders[i]);
         }
-        if (a.expiresAt <= stored.expiresAt) revert ExpiryNotLater(a.expiresAt, stored.expiresAt);
-        _check(a, quorum);
-
-        _write(asset, a);
-
-        emit AppraisalRenewed(
-            asset, a.level, a.policy, a.contentHash, a.resultHash, a.meterKeyX, a.meterKeyY, a.expiresAt
-        );
     }
 
     /// @inheritdoc ILedger
-    function canTransfer(address from, address to, uint256 asset, uint256 units) external view returns (bool) {
-        if (from == address(0) || units > balanceOf(from, asset)) return false;
+    function accrue(uint256 asset, uint256 amount) external {
+        if (msg.sender != meter) revert OnlyMeter(msg.sender);
 
-        (address fromRoot, address toRoot, bool toActive) = IMembers(members).rootsOf(from, to);
-        if (!toActive || to == address(this)) return false;
-        return units == 0 || fromRoot == toRoot || _fits(_assets[asset].classId, toRoot, units);
+        _accrue(asset, amount);
     }
 
     /// @inheritdoc ILedger
-    function assetOf(uint256 asset) external view returns (Asset memory) {
-        return _assets[asset];
+    function claim(uint256 asset, address account) external returns (uint256 amount) {
+        if (account == address(this)) revert NothingToClaim(account); // the commons is shared, not paid
+        amount = _collect(asset, account);
+        _claimed += amount.toUint128();
+
+        emit Claimed(asset, account, amount);
+
+        IAccess(access).pay(_inPlaceOf(account), amount);
     }
 
     /// @inheritdoc ILedger
-    function isLive(uint256 asset) external view returns (bool) {
-        return _assets[asset].expiresAt > block.timestamp;
+    function shareCommons(uint256 asset) external returns (uint256 amount) {
+        return _share(asset);
     }
 
     /// @inheritdoc ILedger
-    function isAppraiser(address account) external view returns (bool) {
-        return _appraisers.has[account];
+    function claimCommons(address root) external returns (uint256 amount) {
+        amount = _collectPlace(root);
+        _claimed += amount.toUint128();
+
+        emit CommonsClaimed(root, amount);
+
+        IAccess(access).pay(root, amount);
+    }
+
+    /// @inheritdoc ILedger
+    function recover(address member, uint256[] calldata assets) external {
+        address successor = _inPlaceOf(member);
+        if (successor == member) revert NotReplaced(member);
+
+        address root = IMembers(_members).rootOf(successor);
+        for (uint256 i; i < assets.length; ++i) {
+            _recover(assets[i], member, successor, root);
+        }
+    }
+
+    /// @inheritdoc ILedger
+    function merge(address oldRoot, address newRoot) external onlyMembers {
+        _mergeTotals(oldRoot, newRoot);
+        _exit(oldRoot);
+    }
+
+    /// @inheritdoc ILedger
+    function detach(address member, address[] calldata controllers) external onlyMembers {
+        _detachTotals(member, controllers);
+        _enter(member);
+    }
+
+    /// @inheritdoc ILedger
+    function replace(address member, address successor) external onlyMembers {
+        _replaceTotals(member, successor);
+        _replacePlace(member, successor);
+    }
+
+    /// @inheritdoc ILedger
+    function enter(address root) external onlyMembers {
+        _enter(root);
+    }
+
+    /// @inheritdoc ILedger
+    function exit(address root) external onlyMembers {
+        _exit(root);
+    }
+
+    /// @inheritdoc ILedger
+    function createClass(ClassParams calldata) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ILedger
+    function register(Appraisal calldata, Signature[] calldata, Share[] calldata, uint128, string calldata)
+        external
+        returns (uint256)
+    {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ILedger
+    function renew(uint256, Appraisal calldata, Signature[] calldata) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ILedger
+    function lowerCommonsPrice(uint256, uint128) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ILedger
+    function retire(uint256, bytes32[] calldata) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function change(bytes32, bytes32, uint256) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function enact(bytes32, bytes32) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function cancel(bytes32, bytes32) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function abdicate(bytes32, bytes32) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc IQuorum
+    function addSigner(address) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc IQuorum
+    function enactSigner(address) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc IQuorum
+    function removeSigner(address) external {
+        _runRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function settingOf(bytes32, bytes32) external view returns (Setting memory setting) {
+        _readRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function settings() external view returns (bytes32[] memory names, bytes32[] memory subjects) {
+        _readRegistry();
+    }
+
+    /// @inheritdoc ISettings
+    function isAbdicated(bytes32, bytes32) external view returns (bool) {
+        _readRegistry();
+    }
+
+    /// @inheritdoc IQuorum
+    function threshold() external view returns (uint256) {
+        _readRegistry();
+    }
+
+    /// @inheritdoc IQuorum
+    function signerReadyAt(address) external view returns (uint48) {
+        _readRegistry();
+    }
+
+    /// @inheritdoc IERC5267
+    function eip712Domain()
+        external
+        view
+        returns (bytes1, string memory, string memory, uint256, address, bytes32, uint256[] memory)
+    {
+        _readRegistry();
+    }
+
+    /// @inheritdoc ILedger
+    function isAppraiser(address) external view returns (bool) {
+        _readRegistry();
     }
 
     /// @inheritdoc ILedger
     function appraisers() external view returns (address[] memory) {
-        return _appraisers.list;
+        _readRegistry();
     }
 
-    /// @inheritdoc ILedger
-    function threshold() external view returns (uint256) {
-        return _appraisers.threshold;
+    function _checkMembers() private view {
+        if (msg.sender != _members) revert OnlyMembers(msg.sender);
     }
 
-    /// @inheritdoc IERC6909TokenSupply
-    function totalSupply(uint256 asset) external view returns (uint256) {
-        return _assets[asset].units;
-    }
-
-    /// @inheritdoc IERC6909Metadata
-    function name(uint256 asset) external view returns (string memory) {
-        return _classes[_assets[asset].classId].name;
-    }
-
-    /// @inheritdoc IERC6909Metadata
-    function symbol(uint256 asset) external view returns (string memory) {
-        return _classes[_assets[asset].classId].unit;
-    }
-
-    /// @inheritdoc IERC6909Metadata
-    function decimals(uint256) external pure returns (uint8) {
-        return 6;
-    }
-
-    /// @inheritdoc IERC6909ContentURI
-    function contractURI() external pure returns (string memory) {
-        return 'data:application/json,{"name":"Commonhold Ledger"}';
-    }
-
-    /// @inheritdoc IERC6909ContentURI
-    function tokenURI(uint256 asset) external view returns (string memory) {
-        return _uris[asset];
-    }
-
-    /// @inheritdoc IERC165
-    function supportsInterface(bytes4 interfaceId) public view override(ERC6909, IERC165) returns (bool) {
-        return interfaceId == type(IERC6909TokenSupply).interfaceId || interfaceId == type(IERC6909Metadata).interfaceId
-            || interfaceId == type(IERC6909ContentURI).interfaceId || super.supportsInterface(interfaceId);
-    }
-
-    /// Every movement of units comes through here. There is no way to burn.
-    function _update(address from, address to, uint256 asset, uint256 units) internal override {
-        // Balances first: past this line `units` exist, so no sum below overflows.
-        super._update(from, to, asset, units);
-        // The commons: in the total of the class, in nobody's group. Once registered, nothing comes to it or leaves it.
-        if (to == address(this)) {
-            if (from != address(0)) revert NotActiveMember(to);
-            return;
+    /// Runs this very call with the registry's code, and answers what that answers: nothing after it is reached.
+    function _runRegistry() private {
+        address target = registry;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            calldatacopy(data, 0, calldatasize())
+            let done := delegatecall(gas(), target, data, calldatasize(), 0, 0)
+            returndatacopy(data, 0, returndatasize())
+            if iszero(done) { revert(data, returndatasize()) }
+            return(data, returndatasize())
         }
-
-        (address fromRoot, address toRoot, bool toActive) = IMembers(members).rootsOf(from, to);
-        if (!toActive) revert NotActiveMember(to);
-        if (units == 0 || fromRoot == toRoot) return;
-
-        bytes32 classId = _assets[asset].classId;
-        _move(classId, fromRoot, toRoot, units);
     }
 
-    function _mintShares(uint256 asset, Appraisal calldata a, Share[] calldata split) private {
-        uint256 asked;
-        uint256 minted;
-        for (uint256 i; i < split.length; ++i) {
-            address owner = split[i].owner;
-            if (owner == address(this)) revert NotActiveMember(owner); // the commons takes the rest, not a share
-            asked += split[i].units;
-            if (asked > a.units) revert UnitsDiffer(asked, a.units);
-
-            uint256 units = Math.min(split[i].units, _headroom(a.classId, IMembers(members).rootOf(owner)));
-            // Also when nothing is left for it: the receiver is checked in `_update`.
-            _mint(owner, asset, units);
-            minted += units;
+    /// The same for functions that change nothing, which the compiler does not see of a delegatecall.
+    function _readRegistry() private view {
+        function() internal run = _runRegistry;
+        function() internal view read;
+        assembly ("memory-safe") {
+            read := run
         }
-        if (minted < a.units) _mint(address(this), asset, a.units - minted);
-    }
-
-    /// Takes what the asset is made of, so that nothing is counted under two assets.
-    function _claim(uint256 asset, Appraisal calldata a) private {
-        if (_classes[a.classId].kind != Kind.COMPUTE) {
-            uint256 other = _assetOfContent[a.contentHash];
-            if (other != 0) revert ContentInUse(a.contentHash, other);
-            _assetOfContent[a.contentHash] = asset;
-        }
-
-        bytes32 previous;
-        for (uint256 i; i < a.devices.length; ++i) {
-            bytes32 device = a.devices[i];
-            if (device <= previous) revert DevicesNotAscending(previous, device);
-            if (assetOfDevice[device] != 0) revert DeviceInUse(device, assetOfDevice[device]);
-            assetOfDevice[device] = asset;
-            previous = device;
-        }
-        _devicesHash[asset] = _hash(a.devices);
-    }
-
-    /// What a renewal replaces as well.
-    function _write(uint256 asset, Appraisal calldata a) private {
-        Asset storage stored = _assets[asset];
-        stored.classId = a.classId;
-        stored.operator = a.registrant;
-        stored.expiresAt = a.expiresAt;
-        stored.level = a.level;
-        stored.contentHash = a.contentHash;
-        stored.resultHash = a.resultHash;
-        stored.meterKeyX = a.meterKeyX;
-        stored.meterKeyY = a.meterKeyY;
-    }
-
-    function _emitRegistered(uint256 asset, Appraisal memory a, string memory uri) private {
-        emit Registered(
-            asset,
-            a.classId,
-            a.registrant,
-            a.units,
-            a.level,
-            a.policy,
-            a.contentHash,
-            a.resultHash,
-            a.devices,
-            a.meterKeyX,
-            a.meterKeyY,
-            a.expiresAt,
-            uri
-        );
-    }
-
-    /// What holds for every appraisal, new or renewed. Returns the asset that it would register.
-    function _check(Appraisal calldata a, Signature[] calldata quorum) private view returns (uint256 asset) {
-        Stored storage c = _classes[a.classId];
-        if (c.count.holdBps == 0) revert UnknownClass(a.classId);
-        if (a.level < c.minLevel) revert LevelTooLow(a.level, c.minLevel);
-        if (a.expiresAt <= block.timestamp) revert AppraisalExpired(a.expiresAt, block.timestamp);
-        if ((c.kind == Kind.COMPUTE) != (a.devices.length != 0)) revert DevicesDiffer();
-        bool noKey = a.meterKeyX | a.meterKeyY == bytes32(0);
-        if (noKey ? c.kind == Kind.COMPUTE : !P256.isValidPublicKey(a.meterKeyX, a.meterKeyY)) revert BadMeterKey();
-        bytes32 digest = _digest(a);
-        _appraisers.check(digest, a.deadline, quorum);
-
-        // 192 bits, so that an asset, a window and a tranche make one id of a credit.
-        return uint256(uint192(uint256(digest)));
-    }
-
-    /// In two halves: thirteen words at once are more than the stack reaches.
-    function _digest(Appraisal calldata a) private view returns (bytes32) {
-        bytes memory head = abi.encode(
-            APPRAISAL, a.classId, a.registrant, a.contentHash, a.resultHash, keccak256(bytes(a.policy)), a.units
-        );
-        bytes memory tail = abi.encode(a.level, _hash(a.devices), a.meterKeyX, a.meterKeyY, a.expiresAt, a.deadline);
-        return _hashTypedDataV4(keccak256(bytes.concat(head, tail)));
-    }
-
-    function _hash(bytes32[] calldata devices) private pure returns (bytes32) {
-        return keccak256(abi.encodePacked(devices));
+        read();
     }
 }

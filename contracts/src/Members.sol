@@ -37,10 +37,10 @@ contract Members is Control {
     )
         EIP712("Commonhold Members", "1")
         Settings(system.timelock)
-        Signers(attesters_, threshold_)
         Control(detachDelay_, recoveryDelay_, system.ledger, system.access)
     {
         Wiring.check(system, system.members);
+        _beginSigners(attesters_, threshold_);
         admissionsPerDay = admissionsPerDay_;
         _checkBounds(ADMISSIONS_PER_DAY, 0);
 

@@ -21,7 +21,8 @@ abstract contract Signers is IQuorum, Settings {
     /// @inheritdoc IQuorum
     mapping(address signer => uint48) public signerReadyAt;
 
-    constructor(address[] memory signers, uint256 threshold_) {
+    /// The first signers: for a constructor, once.
+    function _beginSigners(address[] memory signers, uint256 threshold_) internal {
         for (uint256 i; i < signers.length; ++i) {
             _add(signers[i]);
         }

@@ -176,7 +176,7 @@ interface ILedger is IQuorum, ISettings {
     error PriceAbove(uint128 price, uint128 most);
     error IsRetired(uint256 asset);
     error NotRetired(uint256 asset);
-    error NotLapsed(uint256 asset, uint48 retirableAt, uint256 nowS);
+    error NotLapsed(uint256 asset, uint256 retirableAt, uint256 nowS);
     error NotReplaced(address account);
     error NothingToClaim(address account);
     error NoGroups();
