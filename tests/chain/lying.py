@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import copy
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -12,8 +14,17 @@ import orjson
 
 Forward = Callable[[], Awaitable[Any]]
 # Gets a JSON-RPC request, each of a batch, and the way to the node's own answer. Returns the answer: JSON, or a status
-# and a body.
+# and a body, or a Broken one.
 Twist = Callable[[dict[str, Any], Forward], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A body that is sent in parts, with a pause after each, and ends before the length that was promised."""
+
+    parts: tuple[bytes, ...]
+    promised: int
+    pause_s: float = 0.0
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +58,11 @@ async def lying(
             if size > most:
                 request = {"method": "too_many", "id": None}
             said = [await one(call) for call in request] if isinstance(request, list) else await one(request)
-            odd = [each for each in (said if isinstance(said, list) else [said]) if isinstance(each, tuple)]
+            answers = said if isinstance(said, list) else [said]
+            if broken := [each for each in answers if isinstance(each, Broken)]:
+                await send_broken(writer, broken[0])
+                return
+            odd = [each for each in answers if isinstance(each, tuple)]
             status, body = odd[0] if odd else (200, orjson.dumps(said))
             writer.write(
                 b"HTTP/1.1 %d -\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
@@ -69,6 +84,33 @@ async def lying(
                 task.cancel()
             await asyncio.gather(*open_connections, return_exceptions=True)
             await server.wait_closed()
+
+
+async def send_broken(writer: asyncio.StreamWriter, said: Broken) -> None:
+    writer.write(b"HTTP/1.1 200 -\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % said.promised)
+    for part in said.parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(said.pause_s)
+    writer.close()
+
+
+@dataclass
+class Remembering:
+    """A node that answers truly until `replays` is set: from then on it says what it said before, of a chain that is no
+    more, and knows nothing else."""
+
+    replays: bool = False
+    said: dict[str, Any] = field(default_factory=dict)
+
+    async def __call__(self, request: dict[str, Any], forward: Forward) -> Any:
+        key = f"{request['method']} {orjson.dumps(request['params']).decode()}"
+        if not self.replays:
+            answer = await forward()
+            self.said[key] = copy.deepcopy(answer)
+            return answer
+        known = self.said.get(key, {"jsonrpc": "2.0", "result": None})
+        return known | {"id": request["id"]}
 
 
 def changed(method: str, change: Callable[[Any], Any]) -> Twist:

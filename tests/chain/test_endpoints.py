@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold.chain.deployment import WrongChain
-from commonhold.chain.endpoints import Endpoints
+from commonhold.chain.endpoints import STANDS_S, Endpoints
 from commonhold.chain.revert import ContractRefused
-from commonhold.chain.rpc import Rpc, RpcLied, RpcRefused, RpcUnavailable
+from commonhold.chain.rpc import Rpc, RpcBehind, RpcInconsistent, RpcLied, RpcRefused, RpcUnavailable
 from commonhold.errors import BadInput
 from commonhold.mirror.follow import Follower
-from commonhold.units import Address
+from commonhold.units import Address, Hash32
 from tests.actors import Deployed, address_of
 from tests.chain.lying import Forward, Twist, lying
 from tests.mirror.following import catch_up, digest_of
@@ -66,6 +66,7 @@ class Two:
     second: Node
     rpc: Endpoints
     now: float = 0.0
+    jitter: float = 0.0
 
 
 @asynccontextmanager
@@ -73,7 +74,7 @@ async def two(deployed: Deployed) -> AsyncIterator[Two]:
     first, second = Node(), Node()
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(lying(deployed.anvil.url, node)) for node in (first, second)]
-        nodes = Two(first, second, Endpoints(urls, timeout_s=5, clock=lambda: nodes.now))
+        nodes = Two(first, second, Endpoints(urls, timeout_s=5, clock=lambda: nodes.now, jitter=lambda: nodes.jitter))
         await stack.enter_async_context(nodes.rpc)
         yield nodes
 
@@ -101,6 +102,90 @@ async def test_a_silent_one_rests_longer_each_time_and_is_asked_again(deployed: 
 
         assert nodes.first.asked == 4
         assert [(health.errors, health.resting) for health in nodes.rpc.health()] == [(3, False), (0, False)]
+
+
+async def test_a_pause_is_up_to_half_as_long_by_chance(deployed: Deployed) -> None:
+    async with two(deployed) as nodes:
+        nodes.jitter, nodes.first.twist = 1.0, silent
+        for now, asked in [(0.0, 1), (0.4, 1), (0.5, 2), (1.4, 2), (1.5, 3)]:
+            nodes.now = now
+            await nodes.rpc.chain_id()
+            assert nodes.first.asked == asked, now
+
+
+async def test_a_node_that_is_syncing_is_waited_for_and_is_no_other_chain(deployed: Deployed) -> None:
+    first = await deployed.anvil.request("eth_getBlockByNumber", "0x0", False)
+
+    async def syncing(request: Request, forward: Forward) -> Any:
+        answer = await forward()
+        if request["method"] == "eth_getBlockByNumber":
+            answer["result"] = first if request["params"][0] in ("latest", "0x0") else None
+        return answer
+
+    async with two(deployed) as nodes:
+        nodes.first.twist = syncing
+        with pytest.raises(RpcBehind, match=r"is at block 0, expected at least the deployment's \d+: it is syncing"):
+            await nodes.rpc.endpoints[0].rpc.check(deployed.deployment)
+
+        await nodes.rpc.check(deployed.deployment)
+        assert [(health.resting, health.dropped) for health in nodes.rpc.health()] == [(True, None), (False, None)]
+
+        nodes.second.twist = syncing
+        with pytest.raises(RpcBehind):
+            await nodes.rpc.check(deployed.deployment)
+
+        nodes.first.twist, nodes.now = None, 100.0
+        assert await nodes.rpc.head() == await deployed.rpc.head()
+
+
+async def test_one_that_stands_still_is_left_when_another_is_ahead(deployed: Deployed) -> None:
+    async with two(deployed) as nodes:
+        stale = await nodes.rpc.head()
+        old = await deployed.anvil.request("eth_getBlockByNumber", "latest", False)
+        nodes.now = STANDS_S
+        assert await nodes.rpc.head() == stale  # nobody is ahead
+        await deployed.anvil.mine(2)
+        nodes.first.twist = saying("eth_getBlockByNumber", lambda _: old)
+        assert await nodes.rpc.head() == stale  # the others are not asked each time
+
+        nodes.now = 2 * STANDS_S
+        found = await nodes.rpc.head()
+
+        assert found == await deployed.rpc.head()
+        assert found.number == stale.number + 2
+        health = nodes.rpc.health()
+        assert [each.head for each in health] == [stale.number, found.number]
+        assert [each.resting for each in health] == [True, False]
+
+
+async def test_one_whose_final_block_is_another_is_dropped_when_one_has_ours(deployed: Deployed) -> None:
+    async with two(deployed) as nodes:
+        ours = await deployed.rpc.header(1)
+        other = await deployed.anvil.request("eth_getBlockByNumber", "0x2", False)
+        nodes.first.twist = saying("eth_getBlockByNumber", lambda _: other)
+
+        assert not await nodes.rpc.endpoints[1].rpc.disown(1, ours.hash)
+        with pytest.raises(RpcInconsistent):
+            await nodes.rpc.endpoints[0].rpc.header(1)
+        assert not await nodes.rpc.disown(1, Hash32(bytes(32)))  # nobody has it: nobody is believed more than another
+        assert [each.dropped for each in nodes.rpc.health()] == [None, None]
+
+
+async def test_requests_and_their_time_are_counted_for_each(deployed: Deployed) -> None:
+    async with two(deployed) as nodes:
+        await nodes.rpc.head()
+
+        (first, second) = nodes.rpc.health()
+        assert (first.requests, second.requests, second.latency_ms) == (1, 0, None)
+        assert first.latency_ms is not None
+        assert first.spent_ms >= 0
+
+
+async def test_endpoints_of_one_host_have_names_of_their_own(deployed: Deployed) -> None:
+    async with Endpoints([f"{deployed.anvil.url}/a", f"{deployed.anvil.url}/b"]) as rpc:
+        names = [health.host for health in rpc.health()]
+
+    assert names == [names[0], f"{names[0]}#2"]
 
 
 async def test_when_all_are_silent_the_resting_are_asked_too(deployed: Deployed) -> None:

@@ -11,7 +11,7 @@ from commonhold.chain.deployment import WrongChain
 from commonhold.chain.revert import ContractRefused
 from commonhold.chain.rpc import BlockGone, Rpc, RpcInconsistent, RpcRefused, RpcUnavailable
 from commonhold.errors import BadInput
-from commonhold.units import UNIT, Address, BlockNumber, Hash32
+from commonhold.units import UNIT, Address, Hash32
 from tests.actors import Deployed, address_of
 from tests.chain.lying import Forward, Twist, changed, lying
 
@@ -121,7 +121,6 @@ async def test_a_node_of_another_chain_is_refused_naming_both(deployed: Deployed
     ("change", "reason"),
     [
         ({"block_hash": Hash32(b"\x05" * 32)}, "the deployment's is 0x0505"),
-        ({"block": BlockNumber(10**9)}, "is missing"),
         ({"meter": STRANGER}, "no contract at 0x0101"),
     ],
 )

@@ -1,47 +1,55 @@
 """Several nodes of one chain, used as one: the first that is well answers, another where it does not.
 
 A node that does not answer, contradicts itself or falls behind is left alone for a while, longer each time; one that
-lied, or is of another chain, for good. No vote is taken: what can be recomputed is (verify.py), and who is right about
-the rest cannot be seen by counting. Every method of Rpc asks one node from its beginning to its end.
+lied, or is of another chain, for good. Here no vote is taken: what can be recomputed is (verify.py), and quorum.py is
+for who wants several nodes to agree on the rest. Every method of Rpc asks one node from its beginning to its end.
 """
 
+import logging
+import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
+from commonhold.chain.health import Health, Record
 from commonhold.chain.layout import Place
 from commonhold.chain.proof import Account
-from commonhold.chain.rpc import BlockGone, Health, Receipt, Rpc, RpcInconsistent, RpcLied, RpcRefused, RpcUnavailable
+from commonhold.chain.rpc import (
+    BlockGone,
+    Receipt,
+    Rpc,
+    RpcBehind,
+    RpcInconsistent,
+    RpcLied,
+    RpcRefused,
+    RpcUnavailable,
+)
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
 from commonhold.errors import BadInput, CommonholdError
-from commonhold.units import Address, Hash32
+from commonhold.units import Address, Hash32, hex_text
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FIRST_BACK_OFF_S: Final = 1.0
-LONGEST_BACK_OFF_S: Final = 60.0
+STANDS_S: Final = 30.0  # a head that did not move for so long is compared with the others': 2.5 slots of Ethereum
 
 
 @dataclass(slots=True)
-class _Endpoint:
-    rpc: Rpc
-    checked: bool = False  # it is on the deployment's chain
-    dropped: str | None = None  # why it is not asked any more; None: it is
-    errors: int = 0
-    failures: int = 0  # in a row
-    rests_until: float = 0.0
+class Endpoint:
+    """One node and what is kept of it."""
 
-    def rest(self, now: float) -> None:
-        """It is not asked for a while, twice as long each time."""
-        self.failures += 1
-        self.rests_until = now + min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** min(self.failures - 1, 10))
+    rpc: Rpc
+    name: str
+    record: Record = field(default_factory=Record)
 
 
 class Endpoints(Rpc):
-    """An Rpc over one or more nodes. `clock` tells seconds; only differences count."""
+    """An Rpc over one or more nodes. `clock` tells seconds; only differences count. `jitter` is from 0 to 1."""
 
     def __init__(
         self,
@@ -50,69 +58,119 @@ class Endpoints(Rpc):
         timeout_s: float = 10,
         verify_logs: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         """Raises BadInput when there is no URL, or one that is none of HTTP."""
         if not urls:
             raise BadInput("RPC endpoints: expected at least one URL, got none")
-        self._endpoints = [_Endpoint(Rpc(url, timeout_s=timeout_s, verify_logs=verify_logs)) for url in urls]
+        self.endpoints = _named([Rpc(url, timeout_s=timeout_s, verify_logs=verify_logs) for url in urls])
         self.verify_logs = verify_logs
         self._clock = clock
+        self._jitter = jitter
         self._deployment: Deployment | None = None
         self._highest: dict[Tier, int] = {}
+        self._moved: dict[Tier, float] = {}  # when it did last
 
     @property
     def host(self) -> str:
-        return ", ".join(endpoint.rpc.host for endpoint in self._endpoints)
+        return ", ".join(endpoint.name for endpoint in self.endpoints)
 
     def health(self) -> list[Health]:
         now = self._clock()
-        return [
-            Health(each.rpc.host, each.errors, each.rests_until > now or each.dropped is not None, each.dropped)
-            for each in self._endpoints
-        ]
+        return [_health(endpoint, now) for endpoint in self.endpoints]
 
     async def close(self) -> None:
-        for endpoint in self._endpoints:
+        for endpoint in self.endpoints:
             await endpoint.rpc.close()
 
     async def check(self, deployment: Deployment) -> None:
         """Every node that answers now is on the deployment's chain; the others are checked before they are asked."""
         self._deployment = deployment
         silent: CommonholdError | None = None
-        for endpoint in self._endpoints:
-            endpoint.checked = False
-            if endpoint.dropped is None:
+        for endpoint in self.endpoints:
+            endpoint.record.checked = False
+            if endpoint.record.dropped is None:
                 try:
                     await endpoint.rpc.check(deployment)
-                    endpoint.checked = True
+                    endpoint.record.checked = True
                 except (RpcLied, RpcUnavailable, RpcInconsistent, RpcRefused) as error:
-                    self._failed(endpoint, error)
+                    self.failed(endpoint, error)
                     silent = error
-        if not any(endpoint.checked for endpoint in self._endpoints):
-            raise silent or self._nobody()
+        if not any(endpoint.record.checked for endpoint in self.endpoints):
+            raise silent or self.nobody()
 
     async def head(self, tier: Tier = "latest") -> BlockStamp:
         """The newest block of this tier, from a node that has not fallen behind what was said before; when all have,
-        the newest of theirs."""
+        the newest of theirs. One that stands still is believed only while no other is ahead of it."""
         before = self._highest.get(tier, 0)
         behind: BlockStamp | None = None
-        failed: CommonholdError | None = None
-        for endpoint in self._in_order():
+        error: CommonholdError | None = None
+        for endpoint in self.in_order():
             try:
-                found = await self._ask(endpoint, lambda rpc: rpc.head(tier))
-            except _Failed as error:
-                failed = error.reason
+                found = await self.ask(endpoint, lambda rpc: rpc.head(tier))
+            except Failed as failed:
+                error = failed.reason
                 continue
+            self._saw(endpoint, tier, found)
             if found.number >= before:
-                self._highest[tier] = found.number
-                return found
-            endpoint.errors += 1
-            endpoint.rest(self._clock())
+                if found.number == before and self._stands(tier):
+                    found = await self._ahead(endpoint, tier, found)
+                return self._moved_to(tier, found)
+            self._fell_behind(endpoint, found, before)
             behind = found if behind is None or found.number > behind.number else behind
         if behind is None:
-            raise failed or self._nobody()
-        self._highest[tier] = behind.number
-        return behind
+            raise error or self.nobody()
+        return self._moved_to(tier, behind)
+
+    async def disown(self, number: int, ours: Hash32) -> bool:
+        agrees = False
+        others: list[tuple[Endpoint, Hash32]] = []
+        for endpoint in self.in_order():
+            try:
+                theirs = await self.ask(endpoint, lambda rpc: rpc.header(number))
+            except Failed:
+                continue
+            if theirs.hash == ours:
+                agrees = True
+            else:
+                others.append((endpoint, theirs.hash))
+        for endpoint, theirs_hash in others if agrees else ():
+            what = f"says that block {number} is {hex_text(theirs_hash)}, which was final as {hex_text(ours)}"
+            self.drop(endpoint, f"node {endpoint.name} {what}")
+        return agrees and bool(others)
+
+    def _saw(self, endpoint: Endpoint, tier: Tier, found: BlockStamp) -> None:
+        if tier == "latest":
+            endpoint.record.head = found.number
+
+    def _moved_to(self, tier: Tier, found: BlockStamp) -> BlockStamp:
+        if found.number != self._highest.get(tier):
+            self._moved[tier] = self._clock()
+        self._highest[tier] = found.number
+        return found
+
+    def _stands(self, tier: Tier) -> bool:
+        return self._clock() - self._moved.get(tier, self._clock()) >= STANDS_S
+
+    async def _ahead(self, first: Endpoint, tier: Tier, found: BlockStamp) -> BlockStamp:
+        """The newest block that another node has, when that is newer than `found`: the first then is behind."""
+        best = found
+        for endpoint in self.in_order():
+            if endpoint is not first:
+                try:
+                    theirs = await self.ask(endpoint, lambda rpc: rpc.head(tier))
+                except Failed:
+                    continue
+                self._saw(endpoint, tier, theirs)
+                best = theirs if theirs.number > best.number else best
+        if best is found:
+            self._moved[tier] = self._clock()  # nobody is: asked again after a while
+        else:
+            self._fell_behind(first, found, best.number)
+        return best
+
+    def _fell_behind(self, endpoint: Endpoint, found: BlockStamp, before: int) -> None:
+        self.failed(endpoint, RpcBehind(f"node {endpoint.name} is at block {found.number}, another was at {before}"))
 
     async def chain_id(self) -> int:
         return await self._of(lambda rpc: rpc.chain_id())
@@ -188,49 +246,85 @@ class Endpoints(Rpc):
 
     async def _of(self, ask: Callable[[Rpc], Awaitable[T]], *, refusals_count: bool = False) -> T:
         """The answer of the first node that gives one. Raises what the last of them failed with."""
-        failed: CommonholdError | None = None
-        for endpoint in self._in_order():
+        error: CommonholdError | None = None
+        for endpoint in self.in_order():
             try:
-                return await self._ask(endpoint, ask)
-            except _Failed as error:
-                if refusals_count and isinstance(error.reason, RpcRefused):
-                    raise error.reason from None
-                failed = error.reason
-        raise failed or self._nobody()
+                return await self.ask(endpoint, ask)
+            except Failed as failed:
+                if refusals_count and isinstance(failed.reason, RpcRefused):
+                    raise failed.reason from None
+                error = failed.reason
+        raise error or self.nobody()
 
-    async def _ask(self, endpoint: _Endpoint, ask: Callable[[Rpc], Awaitable[T]]) -> T:
-        """Raises _Failed for what another node may do better; a contract's refusal passes."""
+    async def ask(self, endpoint: Endpoint, ask: Callable[[Rpc], Awaitable[T]]) -> T:
+        """One node's answer. Raises Failed for what another may do better; a contract's refusal passes."""
         try:
-            if self._deployment is not None and not endpoint.checked:
+            if self._deployment is not None and not endpoint.record.checked:
                 await endpoint.rpc.check(self._deployment)
-                endpoint.checked = True
+                endpoint.record.checked = True
             answer = await ask(endpoint.rpc)
         except (WrongChain, RpcLied, RpcUnavailable, RpcInconsistent, RpcRefused) as error:
-            self._failed(endpoint, error)
-            raise _Failed(error) from error
-        endpoint.failures, endpoint.rests_until = 0, 0.0
+            self.failed(endpoint, error)
+            raise Failed(error) from error
+        endpoint.record.answered()
         return answer
 
-    def _failed(self, endpoint: _Endpoint, error: CommonholdError) -> None:
-        endpoint.errors += 1
+    def failed(self, endpoint: Endpoint, error: CommonholdError) -> None:
+        """It is dropped when it lied, and rests otherwise."""
+        endpoint.record.errors += 1
         if isinstance(error, RpcLied | WrongChain):
-            endpoint.dropped = str(error)
+            self.drop(endpoint, str(error))
         elif not isinstance(error, BlockGone | RpcRefused):  # a reorg, or a question that it does not take
-            endpoint.rest(self._clock())
+            pause_s = endpoint.record.rest(self._clock(), self._jitter())
+            log.info("endpoint %s is not asked for %.1f s: %s", endpoint.name, pause_s, error)
 
-    def _in_order(self) -> Iterable[_Endpoint]:
+    def drop(self, endpoint: Endpoint, why: str) -> None:
+        """It is not asked again in this run."""
+        if endpoint.record.dropped is None:
+            endpoint.record.dropped = why
+            log.error("endpoint %s is dropped: %s", endpoint.name, why)
+
+    def in_order(self) -> list[Endpoint]:
         """Whom to ask: the well in the order given, then those that rest, the one first that has rested longest."""
         now = self._clock()
-        asked = [endpoint for endpoint in self._endpoints if endpoint.dropped is None]
-        return sorted(asked, key=lambda endpoint: max(endpoint.rests_until - now, 0.0))
+        asked = [endpoint for endpoint in self.endpoints if endpoint.record.dropped is None]
+        return sorted(asked, key=lambda endpoint: max(endpoint.record.rests_until - now, 0.0))
 
-    def _nobody(self) -> RpcLied:
-        return RpcLied("; ".join(each.dropped for each in self._endpoints if each.dropped) + ": no endpoint is left")
+    def nobody(self) -> RpcLied:
+        """All have lied."""
+        dropped = [endpoint.record.dropped for endpoint in self.endpoints if endpoint.record.dropped]
+        return RpcLied("; ".join(dropped) + ": no endpoint is left")
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """What a node failed with."""
 
     def __init__(self, reason: CommonholdError) -> None:
         super().__init__(str(reason))
         self.reason = reason
+
+
+def _named(nodes: Sequence[Rpc]) -> list[Endpoint]:
+    """Each with its host as its name, and a number where several have the same: URLs may differ in a key alone."""
+    seen: Counter[str] = Counter()
+    named = []
+    for rpc in nodes:
+        seen[rpc.host] += 1
+        named.append(Endpoint(rpc, rpc.host if seen[rpc.host] == 1 else f"{rpc.host}#{seen[rpc.host]}"))
+    return named
+
+
+def _health(endpoint: Endpoint, now: float) -> Health:
+    record, traffic = endpoint.record, endpoint.rpc.traffic
+    return Health(
+        host=endpoint.name,
+        errors=record.errors,
+        resting=record.rests_until > now or record.dropped is not None,
+        dropped=record.dropped,
+        outvoted=record.outvoted,
+        differs=record.differs,
+        head=record.head,
+        requests=traffic.requests,
+        spent_ms=round(traffic.spent_s * 1_000),
+        latency_ms=None if traffic.latest_s is None else round(traffic.latest_s * 1_000),
+    )

@@ -3,9 +3,12 @@
 In: a method and its parameters; out: the JSON result. No error of the HTTP library leaves this file.
 """
 
+import asyncio
 import itertools
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +19,8 @@ import orjson
 from commonhold.errors import BadInput, Unavailable
 
 MAX_BATCH: Final = 100  # calls sent at once; go-ethereum takes 1,000, public nodes 10 to 100
+MAX_ANSWER: Final = 64 << 20  # bytes; the receipts of ten full blocks are some 20 MB
+LONGEST: Final = 6  # times the timeout: an answer that trickles in is none
 
 Call = tuple[str, Sequence[object]]  # method, parameters
 
@@ -47,11 +52,33 @@ class _NotTaken(RpcUnavailable):
     """The node answers, but not with JSON-RPC."""
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What was asked of one node, for those who watch."""
+
+    requests: int = 0  # sent, whatever became of them
+    spent_s: float = 0.0  # waiting for answers
+    latest_s: float | None = None  # of one answer, smoothed over the last few; None: there was none yet
+
+    def answered(self, took_s: float) -> None:
+        self.latest_s = took_s if self.latest_s is None else 0.8 * self.latest_s + 0.2 * took_s
+
+
 class JsonRpc:
     """A connection to one node."""
 
-    def __init__(self, url: str, *, timeout_s: float = 10) -> None:
-        """Raises BadInput unless `url` is http or https. Only its host and port appear in messages: paths hold keys."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10,
+        max_answer: int = MAX_ANSWER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """timeout_s: for the next bytes of an answer; LONGEST times as long for all of it. `clock` tells seconds.
+
+        Raises BadInput unless `url` is http or https. Only its host and port appear in messages: paths hold keys.
+        """
         try:
             parts = urlsplit(url)
             httpx.URL(url)
@@ -68,6 +95,9 @@ class JsonRpc:
         self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=outside, verify=_tls())
         self._url = url
         self._most_at_once = MAX_BATCH
+        self._max_answer = max_answer
+        self._clock = clock
+        self.traffic = Traffic()
 
     async def request(self, method: str, *params: object) -> Any:
         """The result of one call. Raises RpcUnavailable, or RpcRefused when the node answers with an error."""
@@ -112,20 +142,39 @@ class JsonRpc:
             return None
 
     async def _post(self, method: str, asked: object) -> Any:
+        before = self._clock()
+        self.traffic.requests += 1
         try:
-            response = await self._http.post(
-                self._url, content=orjson.dumps(asked), headers={"content-type": "application/json"}
-            )
+            async with asyncio.timeout(LONGEST * self._timeout_s):
+                status, content = await self._sent(method, asked)
         except httpx.TimeoutException as error:
             raise self._unavailable(method, f"no answer in {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise self._unavailable(method, f"{type(error).__name__}: {error}") from error
-        if response.status_code != 200:
-            raise _NotTaken(self._text(method, f"expected HTTP 200, got {response.status_code}"))
+        except TimeoutError as error:
+            raise self._unavailable(method, f"no whole answer in {LONGEST * self._timeout_s:g} s") from error
+        finally:
+            took_s = self._clock() - before
+            self.traffic.spent_s += took_s
+        self.traffic.answered(took_s)
+        if status != 200:
+            raise _NotTaken(self._text(method, f"expected HTTP 200, got {status}"))
         try:
-            return orjson.loads(response.content)
+            return orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise _NotTaken(self._text(method, "expected JSON, got something else")) from error
+
+    async def _sent(self, method: str, asked: object) -> tuple[int, bytes]:
+        """The answer's status and body; no longer a body than any that makes sense is ever held."""
+        headers = {"content-type": "application/json"}
+        async with self._http.stream("POST", self._url, content=orjson.dumps(asked), headers=headers) as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > self._max_answer:
+                    raise _NotTaken(self._text(method, f"an answer of more than {self._max_answer} bytes"))
+            return response.status_code, b"".join(parts)
 
     def _result(self, method: str, asked: int, answer: Any) -> Any:
         if not isinstance(answer, dict) or answer.get("id") != asked or not answer.keys() & {"result", "error"}:

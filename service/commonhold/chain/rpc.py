@@ -5,7 +5,6 @@ every header and every receipt is recomputed (verify.py). "latest" and "pending"
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from commonhold.chain import proof, span, verify
@@ -22,7 +21,8 @@ from commonhold.chain.answers import (
 )
 from commonhold.chain.contract import BadCallData, decode_result, encode_call
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
-from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable
+from commonhold.chain.health import Health
+from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable, Traffic
 from commonhold.chain.layout import Place
 from commonhold.chain.proof import Account, BadProof
 from commonhold.chain.revert import refusal
@@ -32,7 +32,7 @@ from commonhold.chain.verify import RpcLied
 from commonhold.errors import CommonholdError
 from commonhold.units import Address, BlockNumber, Hash32, address_text, hex_text
 
-__all__ = ["BlockGone", "Receipt", "Rpc", "RpcInconsistent", "RpcLied", "RpcRefused", "RpcUnavailable"]
+__all__ = ["BlockGone", "Receipt", "Rpc", "RpcBehind", "RpcInconsistent", "RpcLied", "RpcRefused", "RpcUnavailable"]
 
 # JSON-RPC's code for parameters that a node does not take, EIP-1898's block hashes among them.
 _BAD_PARAMETERS = -32602
@@ -46,21 +46,17 @@ class BlockGone(RpcInconsistent):
     code = "block_gone"
 
 
+class RpcBehind(RpcInconsistent):
+    """The node has not come as far as was asked: it is syncing, or lags behind another. That is no reorganisation."""
+
+    code = "rpc_behind"
+
+
 class NotProvable(CommonholdError):
     """Proofs of storage were asked for on a chain whose headers are not recomputed."""
 
     status = 409
     code = "not_provable"
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How one endpoint has done in this run."""
-
-    host: str
-    errors: int
-    resting: bool  # not asked now
-    dropped: str | None  # it lied, or is of another chain: why it is not asked again; None: it may be
 
 
 class Rpc:
@@ -82,9 +78,19 @@ class Rpc:
     def host(self) -> str:
         return self._node.host
 
+    @property
+    def traffic(self) -> Traffic:
+        """What was asked of the node."""
+        return self._node.traffic
+
     def health(self) -> list[Health]:
         """Of each endpoint that is kept count of: of one alone nothing is, its errors are the caller's."""
         return []
+
+    async def disown(self, number: int, ours: Hash32) -> bool:
+        """True when endpoints whose block of this number is another than `ours`, which was final, are not asked any
+        more, while others have it: asking again is right. One node alone is never disowned."""
+        return False
 
     async def close(self) -> None:
         """No connection is open any more."""
@@ -95,17 +101,23 @@ class Rpc:
         return to_number(await self._node.request("eth_chainId"))
 
     async def check(self, deployment: Deployment) -> None:
-        """The node is on the deployment's chain and branch. Raises WrongChain, naming both."""
+        """The node is on the deployment's chain and branch. Raises WrongChain, naming both, and RpcBehind when the node
+        has not come to the deployment's block."""
         got = await self.chain_id()
         if got != deployment.chain_id:
             raise WrongChain(f"node {self.host} is on chain {got}, the deployment on chain {deployment.chain_id}")
-        first = await self.block(deployment.block)
-        if first is None or first.hash != deployment.block_hash:
+        head = await self.head("latest")
+        if head.number < deployment.block:
+            raise RpcBehind(
+                f"node {self.host} is at block {head.number}, expected at least the deployment's {deployment.block}: "
+                "it is syncing"
+            )
+        first = await self.header(deployment.block)
+        if first.hash != deployment.block_hash:
             raise WrongChain(
-                f"node {self.host}: block {deployment.block} is {hex_text(first.hash) if first else 'missing'}, "
+                f"node {self.host}: block {deployment.block} is {hex_text(first.hash)}, "
                 f"the deployment's is {hex_text(deployment.block_hash)}"
             )
-        head = await self.head("latest")
         for address in deployment.followed:
             if not await self.code(address, head):
                 raise WrongChain(f"node {self.host}: no contract at {address_text(address)}")
@@ -145,7 +157,7 @@ class Rpc:
         """The block of a number that the node must have. Raises RpcInconsistent."""
         stamp = await self.block(BlockNumber(number))
         if stamp is None:
-            raise RpcInconsistent(f"node {self.host} has no block {number}, expected one below its head")
+            raise RpcBehind(f"node {self.host} has no block {number}, expected one below its head")
         return stamp
 
     async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
@@ -166,7 +178,7 @@ class Rpc:
         # A node that is behind may answer [] for blocks that it does not have.
         head = await self.head("latest")
         if head.number < to_number:
-            raise RpcInconsistent(f"node {self.host} is at block {head.number}, expected at least {to_number}")
+            raise RpcBehind(f"node {self.host} is at block {head.number}, expected at least {to_number}")
         return found
 
     async def logs_of(self, block_hash: Hash32, addresses: Collection[Address]) -> list[RawLog]:

@@ -47,6 +47,14 @@ def audit(
     block_hash: Annotated[
         str | None, typer.Option("--block-hash", help="The block to audit, by a hash that you trust.")
     ] = None,
+    proofs: Annotated[
+        bool,
+        typer.Option(
+            "--proofs",
+            help="Trust nothing but the block's hash: read what contracts keep by storage proofs. Without --block-hash "
+            "and services, of the newest final block: compare its hash with what others see.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute holdings, limits, leases, GPU-hours and anchors from the chain, and compare services with them.
@@ -55,7 +63,9 @@ def audit(
     """
     from commonhold.anchor.audit.run import Options
 
-    options = Options(block_hash=to_hash32(block_hash) if block_hash else None)
+    if proofs and trust_rpc:
+        raise typer.BadParameter("--proofs trusts no node, --trust-rpc does: choose one")
+    options = Options(block_hash=to_hash32(block_hash) if block_hash else None, proofs=proofs)
     report = run(_audit(Asked(rpc, deployment, tuple(service or ()), trust_rpc), options, quiet=as_json))
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(asdict(report) | {"ok": report.ok}, option=orjson.OPT_INDENT_2) + b"\n")

@@ -158,6 +158,8 @@ class Follower:
         ours = await self._hashes(floor, top)
         while theirs.hash != ours[theirs.number]:
             if theirs.number == floor:
+                if await self._rpc.disown(floor, ours[floor]):
+                    raise RpcInconsistent(f"block {floor} was final as {hex_text(ours[floor])}: another node is asked")
                 raise FinalityViolated(
                     f"block {floor} was final as {hex_text(ours[floor])}, the node has {hex_text(theirs.hash)}: "
                     f"the mirror stays at block {at.number}"

@@ -17,8 +17,6 @@ from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.stamp import BlockStamp
 
-AT_ONCE: Final = 32  # questions under way; a node answers them in parallel and none is flooded
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -44,6 +42,7 @@ class Reader(Protocol):
 
     at: BlockStamp
     how: str
+    at_once: int  # questions
 
     async def read(self, questions: Sequence[Question]) -> list[Any]:
         """The answers, in order."""
@@ -54,6 +53,7 @@ class Calls:
     """Asks the contracts by calls."""
 
     how = "by calls, as the node answers"
+    at_once = 32  # a node answers them in parallel and none is flooded
 
     def __init__(self, rpc: Rpc, deployment: Deployment, at: BlockStamp) -> None:
         self._rpc, self._deployment, self.at = rpc, deployment, at
@@ -78,7 +78,7 @@ class Asked:
 async def ask(reader: Reader, questions: Iterable[Question]) -> Asked:
     """Every difference between what the contracts answer and what was expected."""
     asked, left = Asked(), iter(questions)
-    while some := list(islice(left, AT_ONCE)):
+    while some := list(islice(left, reader.at_once)):
         for question, got in zip(some, await reader.read(some), strict=True):
             asked.count += 1
             if difference := question.differs(got):

@@ -30,6 +30,7 @@ class AuditReport:
     chain_id: int
     contracts: dict[str, str]
     from_block: int
+    code: dict[str, str] = field(default_factory=dict)  # proven hash of each contract's code, by proofs only
     trust: list[str] = field(default_factory=list)
     events: int = 0
     checks: list[Check] = field(default_factory=list)

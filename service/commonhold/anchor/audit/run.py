@@ -18,6 +18,7 @@ from commonhold.anchor.audit.reading import Progress, Reading
 from commonhold.anchor.audit.report import AuditReport
 from commonhold.anchor.audit.series import Owned
 from commonhold.anchor.audit.service import Said, ServiceUnreadable
+from commonhold.anchor.audit.slots import Proofs
 from commonhold.anchor.audit.state import State
 from commonhold.chain.contract import CONTRACTS
 from commonhold.chain.decode import UnknownEvent
@@ -25,17 +26,26 @@ from commonhold.chain.deployment import Deployment
 from commonhold.chain.rpc import Rpc, RpcLied
 from commonhold.chain.stamp import BlockStamp
 from commonhold.errors import BadInput, Unavailable
-from commonhold.units import BlockNumber, Hash32, address_text, hex_text
+from commonhold.units import BlockNumber, Hash32, address_text, hex_text, keccak256
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """block_hash: the block to audit, given by who trusts it; None: where the services stand, else the newest."""
+    """block_hash: the block to audit, given by who trusts it; None: where the services stand, else the newest, or with
+    proofs the newest final one."""
 
     block_hash: Hash32 | None = None
+    proofs: bool = False  # what the contracts keep is read by proofs of their storage, not by calls
 
 
 NO_OPTIONS = Options()
+
+_CALLED = ("What the contracts keep at that block: the node's word, held against the events.",)
+_PROVEN = (
+    "What the contracts keep at that block: nobody's word; every word of storage was proven from the state root.",
+    "What is part of the code (length of a window, horizon, which contract works with which) and the payment token's "
+    "balance: the node's word; the hash of each contract's code is proven, so compare that with your own build's.",
+)
 
 
 async def audit(
@@ -54,7 +64,7 @@ async def audit(
     asked = [await ask(rpc, http) for http in services]
     stand = [one.stamp for one in asked if one.stamp]
     at = await _audited(rpc, options, stand)
-    run = Audit(rpc, deployment, at)
+    run = Audit(rpc, deployment, at, options)
     stops = sorted({stamp.number: stamp for stamp in (at, *stand)}.values(), key=_number)
     await run.begin(stops[-1], progress)
     for stamp in stops:
@@ -104,7 +114,7 @@ async def _audited(rpc: Rpc, options: Options, stand: Sequence[BlockStamp]) -> B
                 f"block {hex_text(options.block_hash)}: the node does not know it, expected one of its chain"
             )
         return found
-    return max(stand, key=_number, default=None) or await rpc.head("latest")
+    return max(stand, key=_number, default=None) or await rpc.head("finalized" if options.proofs else "latest")
 
 
 def _number(stamp: BlockStamp) -> int:
@@ -128,6 +138,7 @@ class Audit:
     rpc: Rpc
     deployment: Deployment
     at: BlockStamp
+    options: Options = NO_OPTIONS
     of_chain: list[Found] = field(default_factory=list)
     of_services: list[Found] = field(default_factory=list)
     report: AuditReport = field(init=False)
@@ -148,7 +159,9 @@ class Audit:
 
     async def begin(self, last: BlockStamp, progress: Progress) -> None:
         """The parameters are read, and the contracts name each other."""
-        d, reader = self.deployment, self.reader(self.at)
+        d, reader = self.deployment, Calls(self.rpc, self.deployment, self.at)
+        if self.options.proofs:
+            await self._code()
         wired = await questions.ask(reader, questions.wiring(d))
         fine = f"chain {d.chain_id}, block {self.at.number}, {reader.how}"
         self.of_chain.append(Found("contracts name each other", wired.differences, fine, wired.failed))
@@ -159,9 +172,20 @@ class Audit:
         owned = Owned(self.state.window_seconds)
         self._reading = Reading(self.rpc, d, self.state, owned, before, last.number, progress)
 
+    async def _code(self) -> None:
+        """What calls are answered by is the code that the block commits to."""
+        d, faults = self.deployment, []
+        for name in CONTRACTS:
+            proven = await self.rpc.account(d.address_of(name), at=self.at)
+            if keccak256(await self.rpc.code(d.address_of(name), self.at)) != proven.code_hash:
+                faults.append(f"{name}: the node gives other code than the block's state has")
+            self.report.code[name] = hex_text(proven.code_hash)
+        self.of_chain.append(Found("code is what the block's state has", faults, f"{len(CONTRACTS)} hashes proven"))
+
     def reader(self, at: BlockStamp) -> Reader:
         """Who says what the contracts keep at a block."""
-        return Calls(self.rpc, self.deployment, at)
+        kind = Proofs if self.options.proofs else Calls
+        return kind(self.rpc, self.deployment, at)
 
     async def read(self, stamp: BlockStamp) -> bool:
         """The state is that of the block; False, and a check that fails, when the events cannot be read."""
@@ -242,7 +266,7 @@ class Audit:
         return [
             f"That block {self.at.number} {hex_text(self.at.hash)} is the chain's: compare it with a node of your own.",
             events,
-            "What the contracts keep at that block: the node's word, held against the events.",
+            *(_PROVEN if self.options.proofs else _CALLED),
         ]
 
     def _of_service(self, name: str, what: str, faults: Sequence[str], fine: str) -> None:
