@@ -3,10 +3,10 @@ pragma solidity 0.8.37;
 
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 
-import {Members} from "../src/Members.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {IQuorum} from "../src/interfaces/IQuorum.sol";
-import {Signature, ZeroAddress} from "../src/interfaces/Types.sol";
+import {ISettings} from "../src/interfaces/ISettings.sol";
+import {NotSelf, Signature, ZeroAddress} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
 /// An attester that is a contract: what its owner signs, it signs (ERC-1271).
@@ -26,8 +26,8 @@ contract AttesterContract is IERC1271 {
 /// forge-config: default.fuzz.runs = 200
 contract AdmitTest is Base {
     function testAdmit(address account, bytes32 nullifier, uint48 until) public {
-        vm.assume(account != address(0) && !isMember(account));
-        until = uint48(bound(until, START + 1, type(uint48).max));
+        vm.assume(_isNew(account));
+        until = uint48(bound(until, START + 1, START + MAX_TERM));
         IMembers.Admission memory a = IMembers.Admission(account, nullifier, until, DEADLINE);
         Signature[] memory quorum = attested(hashOf(a));
 
@@ -36,10 +36,13 @@ contract AdmitTest is Base {
         vm.prank(relayer);
         members.admit(a, quorum);
 
-        (address controller, uint48 since, uint48 stored) = members.memberOf(account);
+        (address controller, uint48 since, uint48 stored, bool refusesGifts) = members.memberOf(account);
         assertEq(controller, address(0));
         assertEq(since, START);
         assertEq(stored, until);
+        assertFalse(refusesGifts);
+        assertEq(members.groups(), 4);
+        assertEq(members.admittedOn(START / 1 days), 4);
         assertEq(members.rootOf(account), account);
         assertTrue(members.isActive(account));
         assertTrue(members.nullifierUsed(nullifier));
@@ -48,7 +51,7 @@ contract AdmitTest is Base {
     }
 
     function testAdmitOnMoreSignaturesThanNeeded(address account) public {
-        vm.assume(account != address(0) && !isMember(account));
+        vm.assume(_isNew(account));
         IMembers.Admission memory a = _admission(account, "all");
 
         members.admit(a, sign(attesterKeys, typed(membersDomain(), hashOf(a))));
@@ -61,13 +64,33 @@ contract AdmitTest is Base {
         _refuse(a, attested(hashOf(a)), abi.encodeWithSelector(IMembers.ZeroMember.selector));
     }
 
+    /// What is nobody's (the commons, the escrow) is never a group's, and never votes.
+    function testAdmitAContractOfTheSystem(bytes32 nullifier) public {
+        address[2] memory holders = [system.ledger, system.access];
+        for (uint256 i; i < holders.length; ++i) {
+            IMembers.Admission memory a = IMembers.Admission(holders[i], nullifier, UNTIL, DEADLINE);
+            _refuse(a, attested(hashOf(a)), abi.encodeWithSelector(IMembers.SystemAccount.selector, holders[i]));
+        }
+    }
+
+    /// A lapsed membership is renewed, a replaced account stays out: neither is admitted a second time.
+    function testAdmitWhoOnceWasAMember() public {
+        recover(affiliate, stranger);
+        address[3] memory known = [provider, affiliate, stranger];
+        vm.warp(UNTIL);
+        for (uint256 i; i < known.length; ++i) {
+            IMembers.Admission memory a = IMembers.Admission(known[i], "another", UNTIL + 1, DEADLINE);
+            _refuse(a, attested(hashOf(a)), abi.encodeWithSelector(IMembers.AlreadyMember.selector, known[i]));
+        }
+    }
+
     function testAdmitTwice(bytes32 nullifier, uint48 until) public {
         IMembers.Admission memory a = IMembers.Admission(provider, nullifier, until, DEADLINE);
         _refuse(a, attested(hashOf(a)), abi.encodeWithSelector(IMembers.AlreadyMember.selector, provider));
     }
 
     function testAdmitUsedNullifier(address account) public {
-        vm.assume(account != address(0) && account != stranger && !isMember(account));
+        vm.assume(account != stranger && _isNew(account));
         IMembers.Admission memory first = _admission(stranger, "one identity");
         members.admit(first, attested(hashOf(first)));
 
@@ -79,6 +102,14 @@ contract AdmitTest is Base {
         until = uint48(bound(until, 0, START));
         IMembers.Admission memory a = IMembers.Admission(stranger, "identity", until, DEADLINE);
         _refuse(a, attested(hashOf(a)), abi.encodeWithSelector(IMembers.UntilNotLater.selector, until, START));
+    }
+
+    /// A membership is looked at again at the latest after three years.
+    function testAdmitUntilTooLate(uint48 until) public {
+        until = uint48(bound(until, START + MAX_TERM + 1, type(uint48).max));
+        IMembers.Admission memory a = IMembers.Admission(stranger, "identity", until, DEADLINE);
+        bytes memory reason = abi.encodeWithSelector(IMembers.UntilTooLate.selector, until, START + MAX_TERM);
+        _refuse(a, attested(hashOf(a)), reason);
     }
 
     function testAdmitAfterDeadline(uint48 deadline, uint48 late) public {
@@ -148,7 +179,7 @@ contract AdmitTest is Base {
     }
 
     function testAdmitAnotherStatementThanSigned(address account, uint48 until) public {
-        vm.assume(account != stranger && account != address(0) && !isMember(account));
+        vm.assume(account != stranger && _isNew(account));
         IMembers.Admission memory a = _admission(stranger, "identity");
         Signature[] memory quorum = attested(hashOf(a));
         bytes memory bad = abi.encodeWithSelector(IQuorum.BadSignature.selector, quorum[0].signer);
@@ -184,15 +215,23 @@ contract AdmitTest is Base {
     }
 
     function testAdmitOnTheWordOfAContract() public {
-        address[] memory attesters = new address[](1);
-        attesters[0] = address(new AttesterContract(vm.addr(attesterKeys[0])));
-        members = new Members(attesters, 1, 1, address(ledger), address(access));
+        attesterKeys = _first(attesterKeys, 1);
+        address attester = address(new AttesterContract(addressOf(attesterKeys[0])));
+        vm.prank(system.timelock);
+        members.addSigner(attester);
+        skipTo(block.timestamp + LOOSEN_DELAY);
+        address out = members.attesters()[2];
+        vm.prank(system.timelock);
+        members.removeSigner(out);
+        members.enactSigner(attester);
         IMembers.Admission memory a = _admission(stranger, "identity");
-        Signature[] memory quorum = new Signature[](1);
-        quorum[0] = Signature(attesters[0], sign(attesterKeys[1], typed(membersDomain(), hashOf(a))));
+        bytes32 digest = typed(membersDomain(), hashOf(a));
+        Signature[] memory quorum = new Signature[](2);
+        (quorum[0], quorum[1]) = (sign(attesterKeys, digest)[0], Signature(attester, sign(keyOf[provider], digest)));
+        if (quorum[0].signer > attester) (quorum[0], quorum[1]) = (quorum[1], quorum[0]);
 
-        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.BadSignature.selector, attesters[0]));
-        quorum[0].signature = sign(attesterKeys[0], typed(membersDomain(), hashOf(a)));
+        _refuse(a, quorum, abi.encodeWithSelector(IQuorum.BadSignature.selector, attester));
+        quorum[quorum[0].signer == attester ? 0 : 1].signature = sign(attesterKeys[0], digest);
         members.admit(a, quorum);
 
         assertTrue(members.isActive(stranger));
@@ -200,29 +239,98 @@ contract AdmitTest is Base {
 
     /* CONSTRUCTOR */
 
+    function testConstructorTellsItsSettings() public view {
+        assertEq(members.threshold(), THRESHOLD);
+        assertEq(members.attesters().length, 3);
+        assertEq(members.admissionsPerDay(), ADMISSIONS);
+        assertEq(members.detachDelay(), DETACH_DELAY);
+        assertEq(members.recoveryDelay(), RECOVERY_DELAY);
+        assertEq(members.timelock(), system.timelock);
+        assertEq(members.ledger(), system.ledger);
+        assertEq(members.access(), system.access);
+    }
+
+    /// The threshold is a majority from the first day on.
     function testConstructorBadThreshold(uint256 threshold) public {
-        address[] memory attesters = addressesOf(attesterKeys);
-        if (threshold > 0 && threshold <= 3) threshold = 4;
-        vm.expectRevert(abi.encodeWithSelector(IQuorum.BadThreshold.selector, threshold, 3));
-        new Members(attesters, threshold, 1, address(1), address(1));
+        if (threshold == 2 || threshold == 3) threshold = 1;
+        bytes memory reason = abi.encodeWithSelector(IQuorum.BadThreshold.selector, threshold, 3);
+        _refuseToMake(addressesOf(attesterKeys), threshold, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
     }
 
     function testConstructorBadSigner() public {
         address[] memory attesters = addressesOf(attesterKeys);
         attesters[2] = attesters[0];
-        vm.expectRevert(abi.encodeWithSelector(IQuorum.BadSigner.selector, attesters[0]));
-        new Members(attesters, 1, 1, address(1), address(1));
+        bytes memory reason = abi.encodeWithSelector(IQuorum.BadSigner.selector, attesters[0]);
+        _refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
         attesters[2] = address(0);
-        vm.expectRevert(abi.encodeWithSelector(IQuorum.BadSigner.selector, address(0)));
-        new Members(attesters, 1, 1, address(1), address(1));
+        reason = abi.encodeWithSelector(IQuorum.BadSigner.selector, address(0));
+        _refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+    }
+
+    function testConstructorTooManySigners() public {
+        address[] memory attesters = new address[](33);
+        for (uint160 i; i < 33; ++i) {
+            attesters[i] = address(0x1000 + i);
+        }
+        bytes memory reason = abi.encodeWithSelector(IQuorum.TooManySigners.selector, 33, 32);
+        _refuseToMake(attesters, 17, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+    }
+
+    function testConstructorAdmissionsOutOfBounds(uint256 admissions) public {
+        if (admissions != 0) admissions = bound(admissions, 10_001, type(uint256).max);
+        bytes memory reason =
+            abi.encodeWithSelector(ISettings.OutOfBounds.selector, bytes32("admissionsPerDay"), admissions, 1, 10_000);
+        _refuseToMake(addressesOf(attesterKeys), 2, admissions, DETACH_DELAY, RECOVERY_DELAY, reason);
+    }
+
+    function testConstructorDelayOutOfBounds(uint48 delay) public {
+        if (delay >= 1 days) delay = uint48(bound(delay, 90 days + 1, type(uint48).max));
+        bytes memory reason = abi.encodeWithSelector(IMembers.BadDelay.selector, delay, 1 days, 90 days);
+        _refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, delay, RECOVERY_DELAY, reason);
+        _refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, DETACH_DELAY, delay, reason);
+    }
+
+    function testConstructorNotSelf() public {
+        bytes memory code = abi.encodePacked(vm.getCode("Members.sol:Members"), membersArguments());
+        address made = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        _refuseToMake(code, abi.encodeWithSelector(NotSelf.selector, system.members, made));
     }
 
     function testConstructorZeroAddress() public {
-        address[] memory attesters = addressesOf(attesterKeys);
-        vm.expectRevert(ZeroAddress.selector);
-        new Members(attesters, 1, 1, address(0), address(1));
-        vm.expectRevert(ZeroAddress.selector);
-        new Members(attesters, 1, 1, address(1), address(0));
+        bytes memory code = vm.getCode("Members.sol:Members");
+        for (uint256 i; i < 7; ++i) {
+            bytes memory arguments = membersArguments();
+            // The addresses of the system are inline, after four lengths and numbers and the offset of the list.
+            uint256 place = 0x20 * (1 + 5 + i);
+            assembly ("memory-safe") {
+                mstore(add(arguments, place), 0)
+            }
+            _refuseToMake(abi.encodePacked(code, arguments), abi.encodeWithSelector(ZeroAddress.selector));
+        }
+    }
+
+    function _refuseToMake(
+        address[] memory attesters,
+        uint256 threshold,
+        uint256 admissions,
+        uint48 detachDelay,
+        uint48 recoveryDelay,
+        bytes memory reason
+    ) private {
+        system.members = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        bytes memory arguments = abi.encode(attesters, threshold, admissions, detachDelay, recoveryDelay, system);
+        _refuseToMake(abi.encodePacked(vm.getCode("Members.sol:Members"), arguments), reason);
+    }
+
+    function _refuseToMake(bytes memory code, bytes memory reason) private {
+        vm.expectRevert(reason);
+        assembly ("memory-safe") {
+            pop(create(0, add(code, 0x20), mload(code)))
+        }
+    }
+
+    function _isNew(address account) private view returns (bool) {
+        return account != address(0) && account != system.ledger && account != system.access && !isMember(account);
     }
 
     function _admission(address account, bytes32 nullifier) private pure returns (IMembers.Admission memory) {

@@ -7,6 +7,7 @@ import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {IQuorum} from "../src/interfaces/IQuorum.sol";
+import {Standing} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
 /// forge-config: default.fuzz.runs = 200
@@ -20,8 +21,9 @@ contract AttachTest is Base {
         vm.prank(relayer);
         members.attach(a, sign(keyOf[affiliate], digest), sign(keyOf[provider], digest));
 
-        (address controller, uint48 since, uint48 until) = members.memberOf(affiliate);
+        (address controller, uint48 since, uint48 until,) = members.memberOf(affiliate);
         assertEq(controller, provider);
+        assertEq(members.groups(), 2);
         assertEq(since, START);
         assertEq(until, UNTIL);
         assertEq(members.rootOf(affiliate), provider);
@@ -29,7 +31,8 @@ contract AttachTest is Base {
         assertEq(members.nonces(affiliate), 1);
     }
 
-    /// MARKETS P3: what a wallet owns and has acquired moves with it, in the same transaction.
+    /// P3 (T-REX updateIdentity moves the wallet and not the balance, and locks it): what it owns and has acquired counts
+    /// for the group in the same transaction.
     /// forge-config: default.fuzz.runs = 1000
     function testAttachMovesUnitsAndCredits(uint64 own, uint64 other, uint64 used, uint64 usedByOther) public {
         own = uint64(bound(own, 0, MOST_HELD));
@@ -45,12 +48,12 @@ contract AttachTest is Base {
 
         attach(affiliate, provider);
 
-        assertEq(ledger.heldBy(GPUS, affiliate), 0);
+        assertEq(ledger.heldBy(GPUS, affiliate), own); // its own part of the group
         assertEq(ledger.heldBy(GPUS, provider), uint256(own) + other);
         assertEq(ledger.balanceOf(affiliate, asset), own);
-        assertEq(access.acquiredBy(GPUS, window, affiliate), 0);
+        assertEq(access.acquiredBy(GPUS, window, affiliate), used);
         assertEq(access.acquiredBy(GPUS, window, provider), uint256(used) + usedByOther);
-        assertEq(access.redeemedBy(GPUS, window, affiliate), 0);
+        assertEq(access.redeemedBy(GPUS, window, affiliate), used);
         assertEq(access.redeemedBy(GPUS, window, provider), used);
         assertEq(ledger.isOver(GPUS, affiliate), uint256(own) + other > MOST_HELD);
     }
@@ -111,10 +114,16 @@ contract AttachTest is Base {
         assertEq(members.rootOf(wallet), developer);
         assertEq(members.rootOf(affiliate), developer);
         assertEq(members.rootOf(provider), developer);
-        (address from, address to, bool active) = members.rootsOf(wallet, provider);
+        (address from, address to, Standing standing) = members.rootsOf(wallet, provider);
         assertEq(from, developer);
         assertEq(to, developer);
-        assertTrue(active);
+        assertEq(uint8(standing), uint8(Standing.ACTIVE));
+        address[] memory path = members.pathOf(wallet);
+        assertEq(path.length, 4);
+        assertEq(path[0], wallet);
+        assertEq(path[1], affiliate);
+        assertEq(path[2], provider);
+        assertEq(path[3], developer);
     }
 
     function testAttachLapsedMember() public {

@@ -61,8 +61,10 @@ abstract contract Base is Deployment {
         members.attach(a, memberSignature, sign(keyOf[members.rootOf(controller)], digest));
     }
 
+    /// On new evidence at each call.
     function find(address member, address controller) internal {
-        IMembers.Finding memory f = IMembers.Finding(member, controller, keccak256("evidence"), DEADLINE);
+        bytes32 evidence = keccak256(abi.encode("evidence", ++_serial));
+        IMembers.Finding memory f = IMembers.Finding(member, controller, evidence, DEADLINE);
         members.find(f, attested(hashOf(f)));
     }
 

@@ -36,6 +36,9 @@ abstract contract Deployment is Statements {
     uint32 internal constant VOTING_PERIOD = 1 weeks;
     uint16 internal constant QUORUM_BPS = 2_000;
     uint256 internal constant TIMELOCK_DELAY = 2 days;
+    uint48 internal constant LOOSEN_DELAY = 14 days;
+    uint48 internal constant PERIOD = 90 days; // of a setting
+    uint48 internal constant MAX_TERM = 3 * 365 days; // of a membership
     uint48 internal constant UNTIL = START + 150 weeks;
     uint48 internal constant EXPIRES = START + 52 weeks;
     uint48 internal constant DEADLINE = type(uint48).max;

@@ -51,10 +51,36 @@ contract FindTest is Base {
         _refuse(f, abi.encodeWithSelector(IMembers.NoEvidence.selector));
     }
 
-    function testFindTwice() public {
+    function testFindInsideAGroup() public {
         find(affiliate, provider);
-        IMembers.Finding memory f = IMembers.Finding(affiliate, provider, "evidence", DEADLINE);
+        IMembers.Finding memory f = IMembers.Finding(affiliate, provider, "more evidence", DEADLINE);
         _refuse(f, abi.encodeWithSelector(IMembers.SameGroup.selector, provider));
+    }
+
+    /// A finding is used once: else who left a group with a quorum's consent would be pulled back by what was found before.
+    function testFindTwice() public {
+        IMembers.Finding memory f = IMembers.Finding(affiliate, provider, "evidence", DEADLINE);
+        members.find(f, attested(hashOf(f)));
+        bytes memory used = abi.encodeWithSelector(IMembers.FindingUsed.selector, typed(membersDomain(), hashOf(f)));
+
+        _refuse(f, used);
+        detach(affiliate);
+        _refuse(f, used);
+        f.evidence = "what was seen since";
+        members.find(f, attested(hashOf(f)));
+
+        assertEq(members.rootOf(affiliate), provider);
+    }
+
+    /// What is found of a lost key is found of its successor.
+    function testFindOfAReplacedMember() public {
+        recover(affiliate, stranger);
+
+        find(affiliate, provider);
+
+        assertEq(members.rootOf(stranger), provider);
+        (address controller,,,) = members.memberOf(stranger);
+        assertEq(controller, provider);
     }
 
     function testFindNotMember(address account) public {

@@ -18,21 +18,82 @@ contract RenewTest is Base {
         admit(lapsing, FIRST);
     }
 
-    function testRenew(uint48 until, uint48 at_) public {
+    function testRenew(uint48 until, uint48 moment) public {
         until = uint48(bound(until, FIRST + 1, UNTIL));
-        at_ = uint48(bound(at_, START, until - 1));
+        moment = uint48(bound(moment, START, until - 1));
         IMembers.Renewal memory r = IMembers.Renewal(lapsing, until, DEADLINE);
-        vm.warp(at_);
-        assertEq(members.isActive(lapsing), at_ < FIRST);
+        vm.warp(moment);
+        assertEq(members.isActive(lapsing), moment < FIRST);
+
+        Signature[] memory quorum = attested(hashOf(r));
+        // The time in which it had lapsed is no membership: it starts anew.
+        uint48 expected = moment < FIRST ? START : moment;
 
         vm.expectEmit(address(members));
-        emit IMembers.Renewed(lapsing, until);
-        members.renew(r, attested(hashOf(r)));
+        emit IMembers.Renewed(lapsing, expected, until);
+        members.renew(r, quorum);
 
-        (, uint48 since, uint48 stored) = members.memberOf(lapsing);
-        assertEq(since, START);
+        (, uint48 since, uint48 stored,) = members.memberOf(lapsing);
+        assertEq(since, expected);
         assertEq(stored, until);
         assertTrue(members.isActive(lapsing));
+        assertEq(members.groups(), 4);
+    }
+
+    /// Who was taken out of the number of groups is in it again, as one that is new.
+    function testRenewAfterLapse(uint48 until) public {
+        until = uint48(bound(until, FIRST + 2, UNTIL));
+        vm.warp(FIRST);
+        members.lapse(lapsing);
+        vm.warp(FIRST + 1);
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, until, DEADLINE);
+
+        members.renew(r, attested(hashOf(r)));
+
+        assertEq(members.groups(), 4);
+        vm.warp(FIRST + 2);
+        assertEq(members.getPastTotalSupply(FIRST), 3);
+        assertEq(members.getPastTotalSupply(FIRST + 1), 4);
+        assertEq(members.getPastVotes(lapsing, FIRST), 0);
+        assertEq(members.getPastVotes(lapsing, FIRST + 1), until > FIRST + 2 ? 1 : 0);
+    }
+
+    /// What its controller holds is one group: a wallet that comes back is none of its own.
+    function testRenewAControlledMemberAfterItLapsed() public {
+        attach(lapsing, provider);
+        vm.warp(FIRST);
+        IMembers.Renewal memory r = IMembers.Renewal(lapsing, UNTIL, DEADLINE);
+
+        members.renew(r, attested(hashOf(r)));
+
+        assertEq(members.groups(), 3);
+        assertEq(members.rootOf(lapsing), provider);
+    }
+
+    function testRenewReplaced() public {
+        recover(lapsing, stranger);
+        _refuse(
+            IMembers.Renewal(lapsing, UNTIL, DEADLINE),
+            abi.encodeWithSelector(IMembers.Replaced.selector, lapsing, stranger)
+        );
+    }
+
+    function testRenewUntilTooLate(uint48 until) public {
+        until = uint48(bound(until, START + MAX_TERM + 1, type(uint48).max));
+        _refuse(
+            IMembers.Renewal(lapsing, until, DEADLINE),
+            abi.encodeWithSelector(IMembers.UntilTooLate.selector, until, START + MAX_TERM)
+        );
+    }
+
+    /// Later than the present one, and still past.
+    function testRenewUntilPast(uint48 until) public {
+        until = uint48(bound(until, FIRST + 1, FIRST + 1 weeks));
+        vm.warp(FIRST + 1 weeks);
+        _refuse(
+            IMembers.Renewal(lapsing, until, DEADLINE),
+            abi.encodeWithSelector(IMembers.UntilNotLater.selector, until, FIRST + 1 weeks)
+        );
     }
 
     function testRenewKeepsTheController() public {
