@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {IMeter} from "../src/interfaces/IMeter.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract AnchorTest is Base {
     function testAnchor(bytes32[3] memory roots, uint32[3] memory counts, uint64[3] memory gpuMs) public {
         bytes32 previous;

@@ -6,7 +6,6 @@ import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.so
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract BuyTest is Base {
     uint256 internal asset;
     uint32 internal window;
@@ -17,14 +16,13 @@ contract BuyTest is Base {
         window = access.currentWindow();
     }
 
-    /// forge-config: default.fuzz.runs = 1000
     function testBuy(uint128 price, uint64 amount, uint128 maxPrice) public {
         price = uint128(bound(price, 1, 1e24));
         amount = uint64(bound(amount, 1, MOST_USED));
         maxPrice = uint128(bound(maxPrice, price, type(uint128).max));
         uint256 id = open(asset, window, price);
         uint256 cost = uint256(price) * amount;
-        _fund(cost);
+        fund(developer, address(access), cost);
 
         vm.expectEmit(address(access));
         emit IAccess.Bought(id, developer, amount, cost);
@@ -122,18 +120,20 @@ contract BuyTest is Base {
         _refuse(id, amount, 1, reason);
     }
 
+    function testBuyOfALapsedAsset() public {
+        skipTo(EXPIRES - HORIZON * WINDOW);
+        uint256 id = open(asset, access.currentWindow() + HORIZON, 1);
+        buy(id, developer, 1);
+        skipTo(EXPIRES);
+        _refuse(id, 1, 1, abi.encodeWithSelector(IAccess.AssetNotLive.selector, asset));
+    }
+
     function testBuyAsNoActiveMember(address buyer) public {
         vm.assume(buyer != address(0) && !isMember(buyer));
         uint256 id = open(asset, window, 1);
         vm.prank(buyer);
         vm.expectRevert(abi.encodeWithSelector(IAccess.NotActiveMember.selector, buyer));
         access.buy(id, 1, 1);
-    }
-
-    function _fund(uint256 cost) private {
-        assertTrue(coin.transfer(developer, cost));
-        vm.prank(developer);
-        coin.approve(address(access), cost);
     }
 
     function _permit(uint256 cost) private view returns (uint8 v, bytes32 r, bytes32 s) {

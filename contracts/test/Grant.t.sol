@@ -6,7 +6,6 @@ import {IERC6909} from "@openzeppelin/contracts/interfaces/IERC6909.sol";
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract GrantTest is Base {
     uint256 internal asset;
     uint256 internal id;
@@ -45,7 +44,6 @@ contract GrantTest is Base {
     }
 
     /// One window, several tranches, several owners: together never more than the machine has seconds.
-    /// forge-config: default.fuzz.runs = 1000
     function testGrantNoMoreThanTheCapacity(uint64 units, uint64 first, uint64 second) public {
         units = uint64(bound(units, 1, 30 * GPU));
         uint256 most = uint256(units) * WINDOW / 1e6;
@@ -97,6 +95,15 @@ contract GrantTest is Base {
         assertEq(access.useHeadroom(GPUS, window, developer), 0);
         bytes memory reason =
             abi.encodeWithSelector(IAccess.WindowNotOpen.selector, window, window + later, window + later + HORIZON);
+        _refuse(provider, id, developer, 1, reason);
+    }
+
+    function testGrantOfALapsedAsset() public {
+        skipTo(EXPIRES - HORIZON * WINDOW);
+        id = open(asset, access.currentWindow() + HORIZON, 0);
+        grant(id, developer, 1);
+        skipTo(EXPIRES);
+        bytes memory reason = abi.encodeWithSelector(IAccess.AssetNotLive.selector, asset);
         _refuse(provider, id, developer, 1, reason);
     }
 

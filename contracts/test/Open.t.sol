@@ -4,10 +4,9 @@ pragma solidity 0.8.37;
 import {Access} from "../src/Access.sol";
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
-import {ZeroAddress} from "../src/interfaces/Types.sol";
+import {NotSelf, System, ZeroAddress} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract OpenTest is Base {
     uint256 internal asset;
 
@@ -62,39 +61,86 @@ contract OpenTest is Base {
         access.open(other, window, 0, 0);
     }
 
+    function testOpenALapsedAsset(uint32 ahead) public {
+        ahead = uint32(bound(ahead, 0, HORIZON));
+        uint32 last = access.currentWindow() + ahead;
+        vm.prank(provider);
+        access.open(asset, last, 0, 0);
+        skipTo(EXPIRES);
+        uint32 window = access.currentWindow();
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IAccess.AssetNotLive.selector, asset));
+        access.open(asset, window, 0, 0);
+    }
+
     /* CONSTRUCTOR */
+
+    function testConstructor() public {
+        Access made = _make(1_000_000, 31, SETTLE_DELAY); // 8 classes x 32 windows are 256
+        assertEq(made.windowSeconds(), 1_000_000);
+        assertEq(made.horizon(), 31);
+        assertEq(made.settleDelay(), SETTLE_DELAY);
+        assertEq(made.members(), system.members);
+        assertEq(made.ledger(), system.ledger);
+        assertEq(made.meter(), system.meter);
+        assertEq(made.token(), system.token);
+    }
 
     function testConstructorBadWindows(uint32 windowSeconds, uint32 horizon) public {
         windowSeconds = uint32(bound(windowSeconds, 1_000_001, type(uint32).max));
-        horizon = uint32(bound(horizon, 85, type(uint32).max)); // 3 classes x 86 windows are more than 256
+        horizon = uint32(bound(horizon, 32, type(uint32).max)); // 8 classes x 33 windows are more than 256
         _refuse(windowSeconds, HORIZON);
         _refuse(0, HORIZON);
         _refuse(WINDOW, horizon);
-        new Access(1_000_000, 84, address(coin), address(members), address(ledger), address(meter));
+    }
+
+    function testConstructorBadSettleDelay(uint48 delay) public {
+        bytes4 reason = IAccess.BadSettleDelay.selector;
+        uint48 low = uint48(bound(delay, 0, 1 hours - 1));
+        uint48 high = uint48(bound(delay, 30 days + 1, type(uint48).max));
+        System memory own = _system();
+        vm.expectRevert(abi.encodeWithSelector(reason, low, 1 hours, 30 days));
+        new Access(WINDOW, HORIZON, low, own);
+        own = _system();
+        vm.expectRevert(abi.encodeWithSelector(reason, high, 1 hours, 30 days));
+        new Access(WINDOW, HORIZON, high, own);
     }
 
     function testConstructorZeroAddress() public {
-        for (uint256 i; i < 4; ++i) {
-            vm.expectRevert(ZeroAddress.selector);
-            new Access(
-                WINDOW,
-                HORIZON,
-                i == 0 ? address(0) : address(coin),
-                i == 1 ? address(0) : address(members),
-                i == 2 ? address(0) : address(ledger),
-                i == 3 ? address(0) : address(meter)
-            );
-        }
+        System memory own = _system();
+        own.meter = address(0);
+        vm.expectRevert(ZeroAddress.selector);
+        new Access(WINDOW, HORIZON, SETTLE_DELAY, own);
+    }
+
+    function testConstructorElsewhere(address elsewhere) public {
+        vm.assume(elsewhere != address(0));
+        System memory other = system;
+        other.access = elsewhere;
+        address self = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        vm.assume(self != elsewhere);
+        vm.expectRevert(abi.encodeWithSelector(NotSelf.selector, elsewhere, self));
+        new Access(WINDOW, HORIZON, SETTLE_DELAY, other);
+    }
+
+    function _make(uint32 windowSeconds, uint32 horizon, uint48 delay) private returns (Access) {
+        return new Access(windowSeconds, horizon, delay, _system());
     }
 
     function _refuse(uint32 windowSeconds, uint32 horizon) private {
-        vm.expectRevert(abi.encodeWithSelector(IAccess.BadWindows.selector, windowSeconds, horizon, 3));
-        new Access(windowSeconds, horizon, address(coin), address(members), address(ledger), address(meter));
+        System memory own = _system();
+        vm.expectRevert(abi.encodeWithSelector(IAccess.BadWindows.selector, windowSeconds, horizon, maxClasses()));
+        new Access(windowSeconds, horizon, SETTLE_DELAY, own);
+    }
+
+    /// The deployment, and a second Access where the next contract of this one comes to be.
+    function _system() private view returns (System memory own) {
+        own = system;
+        own.access = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
     }
 }
 
 /// A group that has acquired in every class and window there can be is still joined to another in one transaction.
-/// forge-config: default.fuzz.runs = 200
 contract OpenEverywhereTest is Base {
     uint256 internal constant CLASSES = 32;
     uint32 internal constant WINDOWS = 8; // 32 x 8 = 256, the most that Access allows
@@ -105,6 +151,10 @@ contract OpenEverywhereTest is Base {
             classes[i] = super.classParams()[0];
             classes[i].name = vm.toString(i);
         }
+    }
+
+    function maxClasses() internal pure override returns (uint256) {
+        return CLASSES;
     }
 
     function horizon() internal pure override returns (uint32) {
@@ -128,5 +178,18 @@ contract OpenEverywhereTest is Base {
         assertEq(ledger.heldBy(ledger.classIds()[CLASSES - 1], provider), GPU);
         uint32 last = access.currentWindow() + WINDOWS - 1;
         assertEq(access.acquiredBy(ledger.classIds()[CLASSES - 1], last, provider), 1);
+
+        startDetach(affiliate);
+        skipTo(block.timestamp + DETACH_DELAY);
+        members.completeDetach(affiliate);
+
+        assertLt(vm.lastCallGas().gasTotalUsed, 8_500_000);
+        assertEq(access.acquiredBy(ledger.classIds()[CLASSES - 1], last, provider), 0);
+        startRecovery(affiliate, stranger);
+        skipTo(block.timestamp + RECOVERY_DELAY); // still in the same windows
+        members.completeRecovery(affiliate);
+
+        assertLt(vm.lastCallGas().gasTotalUsed, 8_500_000);
+        assertEq(access.acquiredBy(ledger.classIds()[CLASSES - 1], last, stranger), 1);
     }
 }
