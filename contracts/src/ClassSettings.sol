@@ -9,7 +9,6 @@ import {ILedger} from "./interfaces/ILedger.sol";
 
 /// @title ClassSettings: classes, and what the timelock may change of them
 abstract contract ClassSettings is Classes, Signers {
-    uint256 private constant MAX_CLASSES = 32; // joining, leaving and recovery visit them all
     uint256 private constant MAX_LEVEL = 5;
     bytes32 private constant HOLD_BPS = "holdBps";
     bytes32 private constant USE_BPS = "useBps";

@@ -26,11 +26,12 @@ abstract contract Classes {
     }
 
     uint256 internal constant BPS = 10_000;
+    uint256 internal constant MAX_CLASSES = 32; // joining, leaving and recovery visit them all
     uint256 internal constant TOTAL_END = 1 << 63; // totals and floors stay below, so that they fit a signed 64-bit column
 
     bytes32[] internal _classIds;
     mapping(bytes32 classId => uint256) internal _numberOf;
-    mapping(uint256 number => StoredClass) internal _classes;
+    StoredClass[MAX_CLASSES + 1] internal _classes; // by number; none is 0
 
     function _classCount() internal view returns (uint256) {
         return _classIds.length;
@@ -64,18 +65,23 @@ abstract contract Classes {
     }
 
     /// The largest number of units that one group may hold: `held <= most` is `held * BPS <= capBase * holdBps`.
-    function _most(uint256 number) internal view returns (uint256) {
-        Count memory c = _classes[number].count;
-        unchecked {
-            return _capBase(c) * c.holdBps / BPS; // 63 bits times 14
-        }
+    function _most(uint256 number) internal view returns (uint256 most) {
+        (, most) = _limit(number);
     }
 
-    function _capBase(Count memory c) internal view returns (uint256 base) {
+    function _limit(uint256 number) internal view returns (uint256 base, uint256 most) {
         // Units that came in this block would let their owner lift the limit, buy and leave in one transaction.
         // The smaller total, then the floor: compared here, since the library's branchless forms cost more.
-        base = c.total;
-        if (c.startBlock == block.number && c.startTotal < base) base = c.startTotal;
-        if (base < c.floorUnits) base = c.floorUnits;
+        Count storage c = _classes[number].count;
+        uint256 start;
+        uint256 startBlock;
+        uint256 floor;
+        // One read of the slot; `most` is the share first.
+        (base, start, startBlock, most, floor) = (c.total, c.startTotal, c.startBlock, c.holdBps, c.floorUnits);
+        if (startBlock == block.number && start < base) base = start;
+        if (base < floor) base = floor;
+        unchecked {
+            most = base * most / BPS; // 63 bits times 14
+        }
     }
 }

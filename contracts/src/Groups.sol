@@ -34,18 +34,19 @@ abstract contract Groups is IMembers {
         view
         returns (address fromRoot, address toRoot, Standing standing)
     {
-        Member memory sender = _members[from];
-        Member memory receiver = _members[to];
+        address controller = _members[from].controller;
         fromRoot = from;
-        if (sender.controller != address(0)) {
+        if (controller != address(0)) {
             // Only who was replaced has a time to start and none to end; its successor is its controller.
-            if (sender.until == 0) revert Replaced(from, sender.controller);
-            fromRoot = rootOf(sender.controller);
+            if (_members[from].until == 0) revert Replaced(from, controller);
+            fromRoot = rootOf(controller);
         }
-        toRoot = receiver.controller == address(0) ? to : rootOf(receiver.controller);
-        if (receiver.until > block.timestamp) {
-            standing = receiver.refusesGifts ? Standing.REFUSING : Standing.ACTIVE;
-        }
+        Member storage receiver = _members[to];
+        uint256 until;
+        bool refuses;
+        (controller, until, refuses) = (receiver.controller, receiver.until, receiver.refusesGifts); // one read of the slot
+        toRoot = controller == address(0) ? to : rootOf(controller);
+        if (until > block.timestamp) standing = refuses ? Standing.REFUSING : Standing.ACTIVE;
     }
 
     /// @inheritdoc IMembers

@@ -12,36 +12,39 @@ import {IMembers} from "./interfaces/IMembers.sol";
 abstract contract Holdings is Classes {
     address internal immutable _members;
 
-    /// What an account and all that it controls hold.
-    mapping(uint256 number => mapping(address node => uint256)) internal _held;
+    /// What an account and all that it controls hold, by the number of the class.
+    mapping(address node => uint256)[MAX_CLASSES + 1] internal _held;
 
     constructor(address members) {
         _members = members;
     }
 
-    /// Moves units from `from`, in the group of `fromRoot`, to `to`, in the group of `toRoot`. Both `from` and `fromRoot`
+    /// Moves units of a class, if it is one, from `from`, in the group of `fromRoot`, to `to`, in the group of `toRoot`. Both `from` and `fromRoot`
     /// are zero for units that were nobody's.
     function _move(uint256 number, address from, address to, address fromRoot, address toRoot, uint256 units) internal {
+        if (number == 0) return;
         mapping(address node => uint256) storage held = _held[number];
         uint256 heldNow;
         if (from == fromRoot && to == toRoot) {
             if (from == to) return;
-            if (from != address(0)) held[from] -= units;
-            // Written first and checked after: the other way round costs the slot's hash twice.
+            // Of a total that has the units of this account in it, to one that stays below 2^63 with them. Written first
+            // and checked after: the other way round costs the slot's hash twice.
             unchecked {
-                heldNow = held[to] += units; // both are less than 2^63
+                if (from != address(0)) held[from] -= units;
+                heldNow = held[to] += units;
             }
         } else {
             _moveInTree(held, _path(from, fromRoot), _path(to, toRoot), units);
             if (fromRoot == toRoot) return;
             heldNow = held[toRoot];
         }
-        uint256 most = _most(number);
+        (, uint256 most) = _limit(number);
         if (heldNow > most) revert ILedger.OverHoldingLimit(_idOf(number), toRoot, heldNow, most);
     }
 
     /// Counts units of `account` no more.
     function _drop(uint256 number, address account, uint256 units) internal {
+        if (number == 0) return;
         address[] memory path = IMembers(_members).pathOf(account);
         for (uint256 i; i < path.length; ++i) {
             _held[number][path[i]] -= units;

@@ -70,9 +70,8 @@ contract Ledger is Views, IERC5267 {
         if (price > maxPrice) revert PriceAbove(price, maxPrice);
         (, address root) = _checkReceiver(address(0), msg.sender);
 
-        Head memory head = stored.head;
-        _carry(head, address(this), msg.sender, asset, units);
-        _move(head.class, address(0), msg.sender, address(0), root, units);
+        uint256 number = _carry(address(this), msg.sender, asset, units);
+        _move(number, address(0), msg.sender, address(0), root, units);
         uint256 paid = Math.ceilDiv(uint256(units) * price, ONE);
 
         emit Taken(asset, msg.sender, units, paid);
@@ -85,9 +84,8 @@ contract Ledger is Views, IERC5267 {
         address successor = IMembers(_members).successorOf(msg.sender);
         if (successor != address(0)) revert IMembers.Replaced(msg.sender, successor);
 
-        Head memory head = _assets[asset].head;
-        _carry(head, msg.sender, address(this), asset, units);
-        if (!head.retired) _drop(head.class, msg.sender, units);
+        uint256 number = _carry(msg.sender, address(this), asset, units);
+        _drop(number, msg.sender, units);
     }
 
     /// @inheritdoc ILedger

@@ -163,7 +163,7 @@ contract Registry is Units, ClassSettings, EIP712 {
     }
 
     function _mintShares(uint256 asset, ILedger.Appraisal calldata a, ILedger.Share[] calldata split) private {
-        Head memory head = _assets[asset].head;
+        uint256 number = _numberOf[a.classId];
         uint256 asked;
         uint256 minted;
         for (uint256 i; i < split.length; ++i) {
@@ -171,13 +171,13 @@ contract Registry is Units, ClassSettings, EIP712 {
             asked += split[i].units;
             if (asked > a.units) revert ILedger.UnitsDiffer(asked, a.units);
 
-            uint256 units = Math.min(split[i].units, _headroom(head.class, IMembers(_members).rootOf(owner)));
+            uint256 units = Math.min(split[i].units, _headroom(number, IMembers(_members).rootOf(owner)));
             // Also when nothing is left for it: the receiver is checked in `_update`.
             _mint(owner, asset, units);
             minted += units;
         }
         // In the total of the class, in nobody's group.
-        if (minted < a.units) _carry(head, address(0), address(this), asset, a.units - minted);
+        if (minted < a.units) _carry(address(0), address(this), asset, a.units - minted);
     }
 
     /// Takes what the asset is made of, so that nothing is counted under two assets.

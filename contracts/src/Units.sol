@@ -14,21 +14,26 @@ abstract contract Units is Revenue {
     /// What is sent, and what is minted to an owner.
     function _update(address from, address to, uint256 asset, uint256 units) internal override {
         (address fromRoot, address toRoot) = _checkReceiver(from, to);
-        Head memory head = _assets[asset].head;
-        _carry(head, from, to, asset, units);
-        if (units != 0 && !head.retired) _move(head.class, from, to, fromRoot, toRoot, units);
+        uint256 number = _carry(from, to, asset, units);
+        if (units != 0) _move(number, from, to, fromRoot, toRoot, units);
     }
 
     /// Every movement of units comes through here; there is no way to burn. When it returns, the balances have moved and
-    /// `units` exist, so that no sum after it overflows; what the groups hold is still to be moved.
-    function _carry(Head memory head, address from, address to, uint256 asset, uint256 units) internal {
-        if (head.index != 0) {
-            if (from != address(0)) _see(asset, from, head.index);
-            _see(asset, to, head.index);
+    /// `units` exist, so that no sum after it overflows. What groups hold of class `number` is still to be moved; 0: the
+    /// asset is retired, nobody's units count.
+    function _carry(address from, address to, uint256 asset, uint256 units) internal returns (uint256 number) {
+        Head storage head = _assets[asset].head;
+        uint256 index;
+        bool retired;
+        (number, index, retired) = (head.class, head.index, head.retired); // at once: one read of the slot
+        if (index != 0) {
+            if (from != address(0)) _see(asset, from, index);
+            _see(asset, to, index);
         }
-        if (head.retired) {
-            _sync(head.class, asset, from);
-            _sync(head.class, asset, to);
+        if (retired) {
+            _sync(number, asset, from);
+            _sync(number, asset, to);
+            number = 0;
         }
         super._update(from, to, asset, units);
     }
@@ -46,15 +51,14 @@ abstract contract Units is Revenue {
 
     function _recover(uint256 asset, address member, address successor, address root) internal {
         StoredAsset storage stored = _assets[asset];
-        Head memory head = stored.head;
         uint256 units = balanceOf(member, asset);
-        if (head.units == 0) revert ILedger.UnknownAsset(asset);
+        if (stored.head.units == 0) revert ILedger.UnknownAsset(asset);
 
         if (stored.operator == member) stored.operator = successor;
-        _carry(head, member, successor, asset, units);
+        uint256 number = _carry(member, successor, asset, units);
         uint256 revenue = _bequeath(asset, member, successor);
         // One group, so that no limit is looked at.
-        if (!head.retired) _move(head.class, member, successor, root, root, units);
+        _move(number, member, successor, root, root, units);
 
         emit ILedger.UnitsRecovered(asset, member, successor, units, revenue);
     }
@@ -63,8 +67,10 @@ abstract contract Units is Revenue {
         Standing standing;
         (fromRoot, toRoot, standing) = IMembers(_members).rootsOf(from, to);
         // The commons takes no share: units come to it by `decline`, and by what exceeds a limit.
-        if (standing == Standing.INACTIVE || to == address(this)) revert ILedger.NotActiveMember(to);
+        if (to == address(this)) revert ILedger.NotActiveMember(to);
+        if (standing == Standing.ACTIVE) return (fromRoot, toRoot);
+        if (standing == Standing.INACTIVE) revert ILedger.NotActiveMember(to);
         // What it sends for itself it has asked for.
-        if (standing == Standing.REFUSING && fromRoot != toRoot && msg.sender != to) revert ILedger.RefusesGifts(to);
+        if (fromRoot != toRoot && msg.sender != to) revert ILedger.RefusesGifts(to);
     }
 }

@@ -42,8 +42,8 @@ abstract contract Views is Units, ILedger, IERC6909TokenSupply, IERC6909Metadata
     }
 
     /// @inheritdoc ILedger
-    function capBase(bytes32 classId) external view returns (uint256) {
-        return _capBase(_classes[_numberOf[classId]].count);
+    function capBase(bytes32 classId) external view returns (uint256 base) {
+        (base,) = _limit(_numberOf[classId]);
     }
 
     /// @inheritdoc ILedger
