@@ -1,49 +1,35 @@
-"""The four contracts again in plain Python: dicts and integers, one operation a function of the ABI.
+"""The five contracts again in plain Python: dicts and integers, one operation a function of the ABI.
 
 An operation returns None when the contract would accept it, or the name of the custom error that it would revert with;
 a refused one changes nothing. The checks stand in the order of contracts/src. A quorum is a list of (signer, whether
 the signature is good), any other signature a bool. `number` and `now_s` are those of the block in which the next
-operation runs. One file a contract: members, assets, access, and Meter here.
+operation runs. One file a contract: settings, revenue, members, assets, access, council, and Meter here.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from commonhold import signing
 from commonhold.signing import ZERO32
 from commonhold.units import Address, Hash32, credit_parts, keccak256
-from tests.models.access import Access
-from tests.models.state import Anchor, ClassParams, Genesis, Revert, operation, refuse_if
+from tests.models.council import Council
+from tests.models.state import Anchor, ClassParams, Genesis, Lease, Revert, operation, refuse_if
 
 __all__ = ["ClassParams", "Genesis", "Ledgers"]
 
+SignedReceipt = tuple[signing.Receipt, int, bool, bool]  # with the key's number; whether node and session have signed
 
-class Ledgers(Access):
-    """All four contracts."""
+
+class Ledgers(Council):
+    """All of them."""
 
     @operation
-    def settle(self, receipts: Sequence[tuple[signing.Receipt, bool, bool]]) -> None:
-        """Receipts, each with whether the node's and the session's signature are good."""
-        for r, node_signed, session_signed in receipts:
-            lease = self.leases.get(r.lease)
-            if r.gpu_ms <= (lease.settled_ms if lease else 0):
-                continue
-            if lease is None:
-                raise Revert("UnknownLease")
-            asset, window, _ = credit_parts(lease.redemption.id)
-            appraisal = self.assets[asset].appraisal
-            refuse_if(r.gpu_ms > lease.redemption.amount * 1000, "OverLease")
-            refuse_if(self.now_s < lease.starts_at, "NotStarted")
-            refuse_if(r.gpu_ms > (self.now_s - lease.starts_at) * appraisal.units // 1000, "OverWallClock")
-            refuse_if(not node_signed or appraisal.meter_key_x == appraisal.meter_key_y == ZERO32, "BadNodeSignature")
-            refuse_if(not session_signed, "BadSessionSignature")
-
-            root = self.root_of(lease.redemption.holder)
-            key = (appraisal.class_id, int(window), root, appraisal.level)
-            self.delivered[key] = self.delivered.get(key, 0) + r.gpu_ms - lease.settled_ms
-            due = self.tranches[lease.redemption.id] * r.gpu_ms // 1000
-            self.leases[r.lease] = replace(lease, settled_ms=r.gpu_ms, paid=due)
-            self._pay(self.genesis.access, self._operator(asset), due - lease.paid)
+    def settle(self, receipts: Sequence[SignedReceipt]) -> None:
+        accrued = [(self._settle(*receipt), receipt[0].lease) for receipt in receipts]
+        for asset, run in groupby(accrued, lambda each: self._asset_of(each[1])):
+            if paid := sum(added for added, _ in run):
+                self._accrue(asset, paid)
 
     @operation
     def anchor(self, sender: Address, epoch: int, root: Hash32, count: int, gpu_ms: int, uri: str) -> None:
@@ -54,3 +40,34 @@ class Ledgers(Access):
         self.next_epoch[sender] = epoch + 1
         self.last_anchor[sender] = keccak256(previous + b"".join(words))
         self.anchors[sender, epoch] = Anchor(root, previous, count, gpu_ms, uri, self.number)
+
+    def _settle(self, r: signing.Receipt, key_number: int, node_signed: bool, session_signed: bool) -> int:
+        """What accrues for one receipt."""
+        lease = self.leases.get(r.lease)
+        if r.gpu_ms <= (lease.settled_ms if lease else 0):
+            return 0
+        if lease is None:
+            raise Revert("UnknownLease")
+        asset, window, _ = credit_parts(lease.id)
+        appraisal = self.assets[asset].appraisal
+        self._check_time(r, lease, key_number, appraisal.units)
+        refuse_if(not node_signed or appraisal.meter_key_x == appraisal.meter_key_y == ZERO32, "BadNodeSignature")
+        refuse_if(not session_signed, "BadSessionSignature")
+
+        key = (appraisal.class_id, int(window), self.root_of(lease.holder), min(lease.level, appraisal.level))
+        self._count(self.delivered, key, r.gpu_ms - lease.settled_ms)
+        self.leases[r.lease] = replace(lease, settled_ms=r.gpu_ms)
+        return self.leases[r.lease].paid - lease.paid
+
+    def _check_time(self, r: signing.Receipt, lease: Lease, key_number: int, units: int) -> None:
+        refuse_if(key_number >= len(lease.keys), "UnknownKey")
+        refuse_if(r.gpu_ms > lease.amount * 1000, "OverLease")
+        refuse_if(self.now_s > self.settleable_until(lease), "TooLate")
+        refuse_if(self.now_s < lease.starts_at, "NotStarted")
+        until = min(self.now_s, self.end_of(credit_parts(lease.id)[1]))
+        if proves_until := lease.keys[key_number][1]:
+            until = min(until, proves_until)
+        refuse_if(r.gpu_ms > max(0, until - lease.starts_at) * units // 1000, "OverWallClock")
+
+    def _asset_of(self, lease: Hash32) -> int:
+        return int(credit_parts(self.leases[lease].id)[0]) if lease in self.leases else 0

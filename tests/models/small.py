@@ -4,7 +4,7 @@ from commonhold.chain import deploy
 from commonhold.chain.deployment import Deployment
 from commonhold.units import UNIT
 from tests.actors import APPRAISERS, ATTESTERS, address_of
-from tests.models.ledger import ClassParams, Genesis
+from tests.models.state import DAY, ClassParams, Genesis
 
 WINDOW_S = 3_600
 HORIZON = 2
@@ -13,6 +13,11 @@ CLASSES = (
     ClassParams(GPUS, 2, "GPU", hold_bps=4_000, use_bps=1_500, min_level=3, floor_units=10 * UNIT),
     ClassParams(TEXT, 0, "MB", hold_bps=5_000, use_bps=10_000, min_level=0, floor_units=1_000),
 )
+
+_SAME = (
+    "admissions_per_day", "max_classes", "detach_delay", "recovery_delay", "grace_period", "window_seconds", "horizon",
+    "settle_delay", "timelock_delay", "voting_delay", "voting_period", "quorum_bps",
+)  # fmt: skip
 
 
 def genesis() -> deploy.Genesis:
@@ -30,6 +35,15 @@ def genesis() -> deploy.Genesis:
         window_seconds=WINDOW_S,
         horizon=HORIZON,
         token=None,
+        max_classes=4,
+        detach_delay=DAY,
+        recovery_delay=DAY,
+        grace_period=DAY,
+        settle_delay=4 * WINDOW_S,
+        timelock_delay=DAY,
+        voting_delay=WINDOW_S,
+        voting_period=DAY,
+        quorum_bps=2_000,
     )
 
 
@@ -44,10 +58,8 @@ def model_genesis(deployment: Deployment) -> Genesis:
         meter=deployment.meter,
         attesters=frozenset(same.attesters),
         attester_threshold=same.attester_threshold,
-        admissions_per_day=same.admissions_per_day,
         appraisers=frozenset(same.appraisers),
         appraiser_threshold=same.appraiser_threshold,
         classes=CLASSES,
-        window_seconds=WINDOW_S,
-        horizon=HORIZON,
+        **{name: getattr(same, name) for name in _SAME},
     )

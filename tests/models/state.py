@@ -52,19 +52,34 @@ class Genesis:
     attesters: frozenset[Address]
     attester_threshold: int
     admissions_per_day: int
+    detach_delay: int
+    recovery_delay: int
     appraisers: frozenset[Address]
     appraiser_threshold: int
     classes: tuple[ClassParams, ...]
+    max_classes: int
+    grace_period: int
     window_seconds: int
     horizon: int
+    settle_delay: int
+    timelock_delay: int
+    voting_delay: int
+    voting_period: int
+    quorum_bps: int
 
 
 @dataclass(frozen=True)
 class Member:
+    """`until` is 0 once the member was replaced; its controller is then its successor."""
+
     nullifier: Hash32
     controller: Address
     since: int
     until: int
+    counted: bool = False
+    refuses_gifts: bool = False
+    controlled_since: int = 0
+    successor: Address = ZERO
 
 
 @dataclass(frozen=True)
@@ -81,15 +96,31 @@ class Asset:
     appraisal: signing.Appraisal
     appraised_at: int
     uri: str
+    operator: Address
+    commons_price: int
+    retired: bool = False
 
 
 @dataclass(frozen=True)
 class Lease:
-    redemption: signing.Redemption
+    """`keys`: every session key so far, and until when it proves use (0: the present one)."""
+
+    holder: Address
+    id: int
+    amount: int
     starts_at: int
     number: int
+    level: int
+    price: int
+    keys: tuple[tuple[bytes, int], ...]
     settled_ms: int = 0
-    paid: int = 0
+    changes: int = 0
+    refunded: bool = False
+
+    @property
+    def paid(self) -> int:
+        """What has accrued for it."""
+        return self.price * self.settled_ms // 1000
 
 
 @dataclass(frozen=True)
@@ -121,7 +152,8 @@ def operation(run: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S,
 
 @dataclass
 class State:
-    """The storage of Members, Ledger, Access, Meter and of the payment token's balances."""
+    """The storage of the contracts and of the payment token's balances. A node of a total is an account, with all that
+    it controls."""
 
     genesis: Genesis
     number: int = 0
@@ -131,12 +163,19 @@ class State:
     nullifiers: dict[Hash32, Address] = field(default_factory=dict)
     admitted_on: dict[int, int] = field(default_factory=dict)
     nonces: dict[Address, int] = field(default_factory=dict)
+    findings: dict[signing.Finding, bool] = field(default_factory=dict)
+    detachings: dict[Address, tuple[int, int]] = field(default_factory=dict)  # member -> ready at, round
+    challenged: dict[tuple[Address, int, Address], bool] = field(default_factory=dict)
+    recoveries: dict[Address, tuple[Address, int]] = field(default_factory=dict)  # member -> successor, ready at
+    groups: dict[int, int] = field(default_factory=dict)  # time of a change -> how many since then
 
+    classes: dict[Hash32, ClassParams] = field(default_factory=dict)  # with what was changed since the genesis
     counts: dict[Hash32, Count] = field(default_factory=dict)
     assets: dict[int, Asset] = field(default_factory=dict)
     devices: dict[Hash32, int] = field(default_factory=dict)
     contents: dict[Hash32, int] = field(default_factory=dict)
     held: dict[tuple[Hash32, Address], int] = field(default_factory=dict)
+    synced: dict[tuple[int, Address], bool] = field(default_factory=dict)
 
     # ERC-6909 in both contracts: ("Ledger" | "Access", owner, id) and so on
     balances: dict[tuple[str, Address, int], int] = field(default_factory=dict)
@@ -150,34 +189,51 @@ class State:
     leases: dict[Hash32, Lease] = field(default_factory=dict)
 
     coins: dict[Address, int] = field(default_factory=dict)
-    coins_allowed: dict[Address, int] = field(default_factory=dict)  # to Access
+    coins_allowed: dict[tuple[Address, Address], int] = field(default_factory=dict)  # owner, spender
 
     delivered: dict[tuple[Hash32, int, Address, int], int] = field(default_factory=dict)
     anchors: dict[tuple[Address, int], Anchor] = field(default_factory=dict)
     next_epoch: dict[Address, int] = field(default_factory=dict)
     last_anchor: dict[Address, Hash32] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for params in self.genesis.classes:
+            self.classes[class_id(params.name)] = params
+
     def root_of(self, account: Address) -> Address:
-        while account in self.members and self.members[account].controller != ZERO:
-            account = self.members[account].controller
+        return self.path_of(account)[-1]
+
+    def path_of(self, account: Address) -> list[Address]:
+        """The account, its controller and so on to the root."""
+        path = [account]
+        while path[-1] in self.members and self.members[path[-1]].controller != ZERO:
+            path.append(self.members[path[-1]].controller)
+        return path
+
+    def in_place_of(self, account: Address) -> Address:
+        """The account, or who has replaced it."""
+        while account in self.members and self.members[account].successor != ZERO:
+            account = self.members[account].successor
         return account
 
     def is_active(self, account: Address) -> bool:
         return account in self.members and self.members[account].until > self.now_s
 
-    def params(self, class_: Hash32) -> ClassParams:
-        return next(params for params in self.genesis.classes if class_id(params.name) == class_)
+    def group_count(self, at: int) -> int:
+        """How many groups there were at a time."""
+        changes = [time for time in self.groups if time <= at]
+        return self.groups[max(changes)] if changes else 0
 
     def cap_base(self, class_: Hash32) -> int:
         count = self.counts.get(class_, Count())
         total = min(count.total, count.start_total) if count.start_block == self.number else count.total
-        return max(total, self.params(class_).floor_units)
+        return max(total, self.classes[class_].floor_units)
 
     def most_units(self, class_: Hash32) -> int:
-        return self.cap_base(class_) * self.params(class_).hold_bps // BPS
+        return self.cap_base(class_) * self.classes[class_].hold_bps // BPS
 
-    def held_by(self, class_: Hash32, root: Address) -> int:
-        return self.held.get((class_, root), 0)
+    def held_by(self, class_: Hash32, node: Address) -> int:
+        return self.held.get((class_, node), 0)
 
     def balance(self, contract: str, owner: Address, id_: int) -> int:
         return self.balances.get((contract, owner, id_), 0)
@@ -185,22 +241,38 @@ class State:
     def current_window(self) -> int:
         return self.now_s // self.genesis.window_seconds
 
+    def end_of(self, window: int) -> int:
+        return (window + 1) * self.genesis.window_seconds
+
     def most_seconds(self, class_: Hash32) -> int:
-        use_bps = self.params(class_).use_bps
+        use_bps = self.classes[class_].use_bps
         return self.cap_base(class_) * self.genesis.window_seconds * use_bps // (UNIT * BPS)
 
-    def _check_quorum(self, signers: frozenset[Address], threshold: int, deadline: int, quorum: Quorum) -> None:
-        refuse_if(self.now_s > deadline, "DeadlinePassed")
-        refuse_if(len(quorum) < threshold, "QuorumTooSmall")
-        previous = ZERO
-        for signer, is_good in quorum:
-            refuse_if(signer <= previous, "SignersNotAscending")
-            refuse_if(signer not in signers, "NotInQuorum")
-            refuse_if(not is_good, "BadSignature")
-            previous = signer
+    def is_live(self, asset: int) -> bool:
+        found = self.assets.get(asset)
+        return found is not None and found.appraisal.expires_at > self.now_s and not found.retired
 
     def _operator(self, asset: int) -> Address:
-        return self.assets[asset].appraisal.registrant if asset in self.assets else ZERO
+        return self.assets[asset].operator if asset in self.assets else ZERO
+
+    def _pay(self, sender: Address, receiver: Address, amount: int, spender: Address | None = None) -> None:
+        """Moves coins; `spender` moves them for `sender`."""
+        if spender is not None:
+            allowed = self.coins_allowed.get((sender, spender), 0)
+            refuse_if(allowed < amount, "ERC20InsufficientAllowance")
+            if allowed != ALL:
+                self.coins_allowed[sender, spender] = allowed - amount
+        refuse_if(self.coins.get(sender, 0) < amount, "ERC20InsufficientBalance")
+        self._count(self.coins, sender, -amount)
+        self._count(self.coins, receiver, amount)
+
+    def _branches(self, sender: Address, receiver: Address) -> tuple[list[Address], list[Address]]:
+        """The nodes above sender and receiver, themselves included, up to where both are one. Zero has none."""
+        down, up = ([] if each == ZERO else self.path_of(each) for each in (sender, receiver))
+        while down and up and down[-1] == up[-1]:
+            down.pop()
+            up.pop()
+        return down, up
 
     @staticmethod
     def _count(counts: dict[K, int], key: K, added: int) -> None:
