@@ -1,0 +1,267 @@
+"""Takes one guard of the contracts away, or moves its bound, and runs their tests: each such mutant must be killed.
+
+What is taken away: every `if (...) revert ...`, calls of `_only...` and `_check...`, the modifier nonReentrant, and the
+additions and subtractions that keep sums (`+=`, `-=`, `++`, `--`). What is moved: comparisons inside guards, which let
+one more or one less through. Prints the score and the survivors, and writes build/mutation.json. A survivor that no
+test can kill is listed in contracts/mutants.json with why; any other makes the exit code 1. `make contracts-mutation`;
+FILES="Access Meter" JOBS=2 as you like.
+
+All mutants are compiled together, in a copy: each asks whether the block's coinbase, which nothing here depends on, is
+its own number. So one compilation serves them all, and number 0 is the original.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = ROOT / "contracts"
+KNOWN = CONTRACTS / "mutants.json"
+OUT = ROOT / "build" / "mutation.json"
+TIMEOUT_S = 900  # a mutant that runs for ever is one that the tests notice
+
+# Fewer inputs than the tests draw by themselves: a guard that hardly ever matters to them is one they do not test.
+QUICK = {"FOUNDRY_FUZZ_RUNS": "64", "FOUNDRY_INVARIANT_RUNS": "8", "FOUNDRY_CODE_SIZE_LIMIT": "1000000"}
+# What a mutant changes without doing wrong: gas, sizes, and the bytes that are committed.
+SKIPPED = ("--no-match-contract", "Gas")
+
+_GUARD = re.compile(r"\bif\s*\(")
+_CALL = re.compile(r"^[ \t]*((?:_only\w*|_check\w*)\([^;{]*\);)", re.MULTILINE)
+_SUM = re.compile(r"^[ \t]*([\w.]+(?:\[[^\n;=]*\])?[\w.]*\s(?:\+=|-=)\s[^;\n]*;|(?:\+\+|--)[^;\n]*;)", re.MULTILINE)
+_PURE = re.compile(r"\bfunction\b[^{;]*\bpure\b[^{;]*\{.*?\n    \}", re.DOTALL)
+_COMPARE = re.compile(r"(?<![<>=])(<=|>=|<|>)(?![<>=])")
+_OTHER = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change of one source file. `number` selects it."""
+
+    number: int
+    file: str
+    line: int
+    kind: str
+    was: str
+
+    @property
+    def name(self) -> str:
+        """Stays the same when lines above it come or go."""
+        return f"{self.file}: {self.kind}: {' '.join(self.was.split())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests made of a mutant. `by`: the first test that failed."""
+
+    mutant: Mutant
+    killed: bool
+    by: str
+    seconds: float
+
+
+class Source:
+    """One file, with all its mutants written in."""
+
+    def __init__(self, file: str, text: str, first: int) -> None:
+        self.mutants: list[Mutant] = []
+        self._file = file
+        self._text = text
+        self._code = _without_comments(text)
+        self._next = first
+        self._edits: list[tuple[int, int, str]] = []
+        self._pure = [found.span() for found in _PURE.finditer(self._code)]
+        for start, opened, closed, end in self._guards():
+            self._guard(start, opened, closed, end)
+        for pattern, kind in ((_CALL, "check removed"), (_SUM, "sum removed")):
+            for found in pattern.finditer(self._code):
+                self._statement(found.start(1), found.end(1), kind)
+
+    def mutated(self) -> str:
+        """The file's text with every mutant asleep in it."""
+        text = self._text
+        for start, end, new in sorted(self._edits, reverse=True):
+            text = text[:start] + new + text[end:]
+        return text
+
+    def _guard(self, start: int, opened: int, closed: int, end: int) -> None:
+        if self._is_pure(start):
+            return
+        condition = self._code[opened + 1 : closed]
+        shown = self._text[start:end]
+        new = f"({condition})"
+        for found in _COMPARE.finditer(condition):
+            other = _OTHER[found[1]]
+            moved = condition[: found.start()] + other + condition[found.end() :]
+            number = self._add(start, f"{found[1]} became {other}", shown)
+            new = f"(block.coinbase == address({number}) ? ({moved}) : {new})"
+        number = self._add(start, "guard removed", shown)
+        self._edits.append((opened + 1, closed, f"block.coinbase != address({number}) && {new}"))
+
+    def _statement(self, start: int, end: int, kind: str) -> None:
+        if not self._is_pure(start):
+            number = self._add(start, kind, self._text[start:end])
+            self._edits.append((start, start, f"if (block.coinbase != address({number})) "))
+
+    def _add(self, start: int, kind: str, shown: str) -> int:
+        number = self._next
+        self._next += 1
+        self.mutants.append(Mutant(number, self._file, self._text.count("\n", 0, start) + 1, kind, shown))
+        return number
+
+    def _is_pure(self, at: int) -> bool:
+        """A pure function cannot ask for the coinbase."""
+        return any(start <= at < end for start, end in self._pure)
+
+    def _guards(self) -> Iterator[tuple[int, int, int, int]]:
+        """Each `if (...) revert ...;`: where it starts, its parentheses, and where it ends."""
+        for found in _GUARD.finditer(self._code):
+            opened = found.end() - 1
+            closed = _closing(self._code, opened)
+            rest = re.compile(r"\s*(?:revert\b[^;]*;|\{\s*revert\b[^;]*;\s*\})").match(self._code, closed + 1)
+            if rest:
+                yield found.start(), opened, closed, rest.end()
+
+
+def _closing(code: str, opened: int) -> int:
+    depth = 0
+    for at in range(opened, len(code)):
+        depth += {"(": 1, ")": -1}.get(code[at], 0)
+        if depth == 0:
+            return at
+    raise ValueError(f"parenthesis at {opened} is never closed")
+
+
+def _without_comments(source: str) -> str:
+    """The same length, so that places stay the same."""
+    return re.sub(r"//[^\n]*|/\*.*?\*/", lambda found: re.sub(r"[^\n]", " ", found[0]), source, flags=re.DOTALL)
+
+
+async def main() -> int:
+    """0 when every mutant is killed or known to live, with why."""
+    args = _arguments()
+    files = [f"{name}.sol" for name in args.files] or sorted(each.name for each in (CONTRACTS / "src").glob("*.sol"))
+    sources: dict[str, Source] = {}
+    for file in files:
+        first = 1 + sum(len(each.mutants) for each in sources.values())
+        sources[file] = Source(file, (CONTRACTS / "src" / file).read_text(encoding="utf-8"), first)
+    found = [mutant for each in sources.values() for mutant in each.mutants if args.match in mutant.name]
+    if args.list:
+        print("\n".join(f"{each.file}:{each.line} {each.kind}: {' '.join(each.was.split())}" for each in found))
+        return 0
+
+    with tempfile.TemporaryDirectory() as folder:
+        contracts = _copy(Path(folder))
+        for file, source in sources.items():
+            (contracts / "src" / file).write_text(source.mutated(), encoding="utf-8")
+        code, said = await _forge(contracts, 0)
+        if code != 0:
+            print(f"the tests fail without any mutant:\n{said[-4_000:]}", file=sys.stderr)
+            return 2
+        return _report(await _all(contracts, found, args.jobs))
+
+
+def _copy(to: Path) -> Path:
+    """The project's contracts, with the packages linked in, and what their tests read."""
+    kept = shutil.ignore_patterns("node_modules", "out", "cache")
+    shutil.copytree(CONTRACTS, to / "contracts", ignore=kept)
+    (to / "contracts" / "node_modules").symlink_to(CONTRACTS / "node_modules")
+    shutil.copytree(ROOT / "tests" / "vectors", to / "tests" / "vectors")
+    shutil.copytree(ROOT / "service/commonhold/chain/abi", to / "service/commonhold/chain/abi")
+    return to / "contracts"
+
+
+async def _all(contracts: Path, found: Sequence[Mutant], jobs: int) -> list[Verdict]:
+    columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    slots = asyncio.Semaphore(jobs)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(found))
+
+        async def one(mutant: Mutant) -> Verdict:
+            async with slots:
+                began = time.monotonic()
+                code, said = await _forge(contracts, mutant.number)
+            failed = re.search(r"\[FAIL[^\n]*\]\s*(\w+)\(", said)
+            by = "" if code == 0 else failed[1] if failed else "time" if code < 0 else "nothing that was named"
+            progress.advance(task)
+            if code == 0:
+                progress.console.print(f"survived  {mutant.file}:{mutant.line}  {mutant.kind}", highlight=False)
+            return Verdict(mutant, code != 0, by, time.monotonic() - began)
+
+        return list(await asyncio.gather(*(one(mutant) for mutant in found)))
+
+
+async def _forge(contracts: Path, number: int) -> tuple[int, str]:
+    """The exit code of the tests of one mutant (negative: they took too long), and what they printed."""
+    failures = contracts.parent / "failures" / str(number)
+    quick = QUICK | {
+        "FOUNDRY_BLOCK_COINBASE": f"0x{number:040x}",
+        "FOUNDRY_FUZZ_FAILURE_PERSIST_DIR": str(failures / "fuzz"),
+        "FOUNDRY_INVARIANT_FAILURE_PERSIST_DIR": str(failures / "invariant"),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *("forge", "test", "--fail-fast", *SKIPPED),
+        cwd=contracts,
+        env=os.environ | quick,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return -1, ""
+    return process.returncode or 0, said.decode(errors="replace")
+
+
+def _report(verdicts: Sequence[Verdict]) -> int:
+    known: dict[str, str] = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
+    lived = [each.mutant for each in verdicts if not each.killed]
+    unknown = [mutant for mutant in lived if mutant.name not in known]
+    killed = len(verdicts) - len(lived)
+    for mutant in lived:
+        why = known.get(mutant.name, "NOT EXPLAINED")
+        print(f"survived  {mutant.file}:{mutant.line}  {mutant.kind}: {' '.join(mutant.was.split())}\n          {why}")
+    print(
+        f"{killed} of {len(verdicts)} mutants killed ({killed / max(len(verdicts), 1):.1%}), {len(lived)} survived, "
+        f"{len(lived) - len(unknown)} of them explained in {KNOWN.relative_to(ROOT)}"
+    )
+    rows = [
+        {
+            "mutant": each.mutant.name,
+            "line": each.mutant.line,
+            "killed": each.killed,
+            "by": each.by,
+            "seconds": round(each.seconds, 1),
+        }
+        for each in verdicts
+    ]
+    OUT.parent.mkdir(exist_ok=True)
+    text = json.dumps({"killed": killed, "of": len(verdicts), "mutants": rows}, indent=1)
+    OUT.write_text(text + "\n", encoding="utf-8")
+    return 1 if unknown else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="*", help="contracts to mutate, by name; all when none is given")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--match", default="", help="only mutants with this text in their name")
+    parser.add_argument("--list", action="store_true", help="show the mutants, run nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
