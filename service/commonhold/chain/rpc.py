@@ -62,6 +62,8 @@ class NotProvable(CommonholdError):
 class Rpc:
     """One node. Closed by `close`, or used as an async context manager."""
 
+    quorum = 1  # how many nodes must agree
+
     def __init__(self, url: str, *, timeout_s: float = 10, verify_logs: bool = True) -> None:
         """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's."""
         self._node = JsonRpc(url, timeout_s=timeout_s)
@@ -312,6 +314,8 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: expected block {hex_text(at.hash)}, got {block['hash']}")
         keys = [f"0x{slot:064x}" for slot in slots]
         answer = await self._at(at, "eth_getProof", address_text(address), keys)
+        if not isinstance(answer, dict):
+            raise RpcInconsistent(f"node {self.host}: expected a proof of {address_text(address)}, got {answer!r:.80}")
         try:
             account = proof.account(to_hash(block["stateRoot"]), address, answer)
             return account, proof.words(account.storage_root, slots, answer)

@@ -55,6 +55,8 @@ class Tally:
 
     events: int = 0
     reorgs: Counter[int] = field(default_factory=Counter)
+    compared: int = 0  # rows, with proofs of storage
+    first_row_ms: int | None = None  # from the start to the first event applied; None: there was none yet
 
     def add(self, progress: Progress) -> None:
         self.events += progress.events
