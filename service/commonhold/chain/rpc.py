@@ -304,6 +304,14 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: receipt of {got}, expected of {hex_text(transaction_hash)}")
         return receipt
 
+    async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
+        """What was sent with each transaction, in their order; empty of one that the node does not have.
+
+        The node's word: of use only for what proves itself, such as a signature.
+        """
+        found = await self._node.batch([("eth_getTransactionByHash", (hex_text(each),)) for each in transactions])
+        return [b"" if each is None else to_bytes(to_object(each).get("input")) for each in found]
+
     async def _proven(self, address: Address, slots: Sequence[int], at: BlockStamp) -> tuple[Account, list[int]]:
         if not self.verify_logs:
             raise NotProvable("proofs of storage need headers that recompute, and their verification is switched off")

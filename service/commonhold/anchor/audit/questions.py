@@ -16,6 +16,9 @@ from commonhold.chain.contract import plain
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.stamp import BlockStamp
+from commonhold.units import Address
+
+QUORUMS: Final[dict[ContractName, str]] = {"Members": "attesters", "Ledger": "appraisers"}  # and the view that lists it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Reader(Protocol):
         """The answers, in order."""
         ...
 
+    async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
+        """The signers of the contract's quorum, and how many of them it takes."""
+        ...
+
 
 class Calls:
     """Asks the contracts by calls."""
@@ -64,6 +71,12 @@ class Calls:
         return await asyncio.gather(
             *(call(q.contract, address_of(q.contract), q.function, *q.args, at=self.at) for q in questions)
         )
+
+    async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
+        """The signers of the contract's quorum, and how many of them it takes."""
+        address = self._deployment.address_of(name)
+        accounts = await self._rpc.call(name, address, QUORUMS[name], at=self.at)
+        return frozenset(accounts), int(await self._rpc.call(name, address, "threshold", at=self.at))
 
 
 @dataclass(slots=True)

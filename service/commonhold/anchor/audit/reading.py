@@ -10,6 +10,7 @@ from typing import Final
 
 from commonhold.anchor.audit.replay import replay
 from commonhold.anchor.audit.series import Owned
+from commonhold.anchor.audit.signed import Signatures
 from commonhold.anchor.audit.state import State
 from commonhold.chain.decode import decode
 from commonhold.chain.deployment import Deployment
@@ -34,9 +35,17 @@ class Reading:
     """Reads on from `after`. `last` is the number of the last block that will be asked for."""
 
     def __init__(
-        self, rpc: Rpc, deployment: Deployment, state: State, owned: Owned, after: BlockStamp, last: int, tell: Progress
+        self,
+        rpc: Rpc,
+        deployment: Deployment,
+        state: State,
+        owned: Owned,
+        signatures: Signatures,
+        after: BlockStamp,
+        last: int,
+        tell: Progress,
     ) -> None:
-        self._rpc, self._deployment, self._tell = rpc, deployment, tell
+        self._rpc, self._deployment, self._signatures, self._tell = rpc, deployment, signatures, tell
         self.state, self.owned, self.after = state, owned, after
         self._first, self._last = after.number + 1, last
         self._blocks = MOST_BLOCKS
@@ -48,13 +57,15 @@ class Reading:
         """
         async with aclosing(self._spans(stamp.number)) as spans:
             async for span in spans:
-                times = {block.number: block.timestamp for block in span.blocks}
+                blocks = {block.number: block for block in span.blocks}
                 for log in span.logs:
-                    now_s = times[log.block_number]
-                    self.owned.before(self.state, now_s)
-                    replay(self.state, decode(log, self._deployment), log.block_number, now_s)
+                    block, event = blocks[log.block_number], decode(log, self._deployment)
+                    self.owned.before(self.state, block.timestamp)
+                    replay(self.state, event, block.number, block.timestamp)
+                    await self._signatures.add(self.state, event, log, block)
                 self.after = span.blocks[-1]
                 self._tell(self.after.number - self._first + 1, self._last - self._first + 1)
+        await self._signatures.flush(self.state.found)
         if self.after.hash != stamp.hash:
             was, now = hex_text(stamp.hash), hex_text(self.after.hash)
             raise Replaced(f"block {stamp.number} was {was} at first, the events lead to {now}")

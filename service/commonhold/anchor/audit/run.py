@@ -18,6 +18,7 @@ from commonhold.anchor.audit.reading import Progress, Reading
 from commonhold.anchor.audit.report import AuditReport
 from commonhold.anchor.audit.series import Owned
 from commonhold.anchor.audit.service import Said, ServiceUnreadable
+from commonhold.anchor.audit.signed import Signatures, Signers
 from commonhold.anchor.audit.slots import Proofs
 from commonhold.anchor.audit.state import State
 from commonhold.chain.contract import CONTRACTS
@@ -170,7 +171,9 @@ class Audit:
         self.state = State(int(window_seconds), int(horizon), d.ledger)
         before = await self.rpc.header(d.block - 1)
         owned = Owned(self.state.window_seconds)
-        self._reading = Reading(self.rpc, d, self.state, owned, before, last.number, progress)
+        quorums = {name: Signers(*await self.reader(self.at).signers(name)) for name in questions.QUORUMS}
+        signatures = Signatures(self.rpc, d, quorums)
+        self._reading = Reading(self.rpc, d, self.state, owned, signatures, before, last.number, progress)
 
     async def _code(self) -> None:
         """What calls are answered by is the code that the block commits to."""
