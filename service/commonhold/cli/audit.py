@@ -48,6 +48,12 @@ def audit(
     block_hash: Annotated[
         str | None, typer.Option("--block-hash", help="The block to audit, by a hash that you trust.")
     ] = None,
+    from_block: Annotated[
+        int | None,
+        typer.Option(
+            "--from-block", min=0, help="Begin there, with what the contracts kept just before; the chain alone."
+        ),
+    ] = None,
     proofs: Annotated[
         bool,
         typer.Option(
@@ -70,7 +76,8 @@ def audit(
 
     if proofs and trust_rpc:
         raise typer.BadParameter("--proofs trusts no node, --trust-rpc does: choose one")
-    options = Options(block_hash=to_hash32(block_hash) if block_hash else None, proofs=proofs)
+    trusted = to_hash32(block_hash) if block_hash else None
+    options = Options(block_hash=trusted, from_block=from_block, proofs=proofs)
     if report_file is not None:
         _writable(report_file)
     report = run(_audit(Asked(rpc, deployment, tuple(service or ()), trust_rpc), options, quiet=as_json))

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from commonhold.anchor.audit.rules import KEPT
-from commonhold.anchor.audit.state import ZERO, State
+from commonhold.anchor.audit.state import UNREAD, ZERO, State
 from commonhold.chain.contract import plain
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.rpc import Rpc
@@ -51,6 +51,10 @@ class Reader(Protocol):
         """The answers, in order."""
         ...
 
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list whose length is not known."""
+        ...
+
     async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
         """The signers of the contract's quorum, and how many of them it takes."""
         ...
@@ -71,6 +75,10 @@ class Calls:
         return await asyncio.gather(
             *(call(q.contract, address_of(q.contract), q.function, *q.args, at=self.at) for q in questions)
         )
+
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list whose length is not known."""
+        return tuple(await self._rpc.call(name, self._deployment.address_of(name), function, at=self.at))
 
     async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
         """The signers of the contract's quorum, and how many of them it takes."""
@@ -140,7 +148,8 @@ def assets(state: State) -> Iterator[Question]:
         r, now = a.registered, a.now
         identity = (r.class_id, r.registrant, now.expires_at, now.level, r.units, now.content_hash, now.result_hash)
         yield Question("Ledger", "assetOf", (asset,), (*identity, now.meter_key[:32], now.meter_key[32:]))
-        yield Question("Ledger", "tokenURI", (asset,), r.uri)
+        if r.uri is not UNREAD:
+            yield Question("Ledger", "tokenURI", (asset,), r.uri)
         yield Question("Ledger", "totalSupply", (asset,), r.units)
     for device, asset in state.devices.items():
         yield Question("Ledger", "assetOfDevice", (device,), asset)

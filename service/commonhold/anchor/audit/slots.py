@@ -83,6 +83,13 @@ class Proofs:
             for question, some in zip(questions, places, strict=True)
         ]
 
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list of hashes whose length is not known."""
+        address, variable = self._deployment.address_of(name), LISTS[name, function]
+        (count,) = await self._rpc.storage(address, [place(name, variable)], at=self.at)
+        places = [place(name, variable, number) for number in range(count)]
+        return tuple(item.to_bytes(32) for item in await self._rpc.storage(address, places, at=self.at))
+
     async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
         """The signers of a quorum, and how many of them it takes."""
         address, variable = self._deployment.address_of(name), f"_{QUORUMS[name]}"
