@@ -30,10 +30,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     issuer: str | None = Field(None, description="public URL of the service; default http://HOST:PORT")
+    rpc_quorum: int = Field(1, ge=1, description="how many endpoints must agree on every block")
     tier: Literal["latest", "safe", "finalized"] = Field("latest", description="which blocks are believed")
     verify_logs: bool = Field(
         True, description="recompute headers and receipts; off only for chains whose own forms differ from Ethereum's"
     )
+    spot_checks: int = Field(
+        0, ge=0, description="rows of each kind that are compared with proofs of storage each time; 0: none are"
+    )
+    spot_check_s: float = Field(300.0, gt=0, description="how often")
     poll_s: float = Field(1.0, gt=0, description="how often new blocks are asked for")
     max_head_age_s: int | None = Field(
         None,

@@ -126,9 +126,6 @@ async def insert_many(db: Db, table: sa.Table, rows: Sequence[tuple[Any, ...]]) 
             raise sa.exc.IntegrityError(f"COPY {table.name}", None, error) from error
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
             raise DatabaseUnavailable(f"database, COPY {table.name}: {error}") from error
-    elif db.dialect.name == "postgresql":
-        names = [column.name for column in table.columns]
-        await db.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
     else:
         await db.exec_driver_sql(str(table.insert().compile(dialect=db.dialect)), list(rows))
 

@@ -18,11 +18,15 @@ MAX_BACK_OFF_S = 30.0
 
 @dataclass(slots=True)
 class Stage:
-    """One loop. `step` answers True when there is more to do at once. `fault` is why it stopped; None while it runs."""
+    """One loop. `step` answers True when there is more to do at once. `fault` is why it stopped; None while it runs.
+
+    integrity: when it stops, what the mirror says is in doubt: no token is issued, nothing is sent, nothing is ready.
+    """
 
     name: str
     step: Callable[[], Awaitable[bool]]
     every_s: float
+    integrity: bool = False
     fault: str | None = None
     waiting_for: str | None = None
     failures: int = field(default=0)
@@ -38,6 +42,12 @@ async def run(stages: Sequence[Stage], stop: asyncio.Event) -> None:
 def faults(stages: Sequence[Stage]) -> dict[str, str]:
     """Why stages stopped or wait, by name; empty when all is well."""
     return {stage.name: text for stage in stages if (text := stage.fault or stage.waiting_for) is not None}
+
+
+def integrity_faults(stages: Sequence[Stage]) -> dict[str, str]:
+    """Why the mirror is in doubt, by stage: a reorganisation below a final block, an event that cannot be applied,
+    nodes that all lied, a row that is not what the chain holds. Empty when it is not. Only a restart closes one."""
+    return {stage.name: stage.fault for stage in stages if stage.integrity and stage.fault is not None}
 
 
 async def _loop(stage: Stage, stop: asyncio.Event) -> None:

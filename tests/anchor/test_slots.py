@@ -8,13 +8,12 @@ from commonhold.anchor.audit.questions import Question
 from commonhold.anchor.audit.run import Options, audit
 from commonhold.anchor.audit.slots import KEPT_IN, answer, places_of
 from commonhold.chain.contract import contract
-from commonhold.chain.layout import place
 from commonhold.chain.rpc import Rpc
 from commonhold.errors import BadInput
 from commonhold.units import Hash32, address_text, hex_text
 from tests.actors import Deployed, address_of
 from tests.anchor.proxy import between
-from tests.anchor.use import use
+from tests.anchor.use import put, use
 
 ZEROS = {"address": bytes(20), "bytes32": bytes(32), "bool": True, "string": "x" * 40}
 
@@ -39,12 +38,6 @@ def test_text_is_compared_by_its_words(text: str) -> None:
     assert len(places_of(question)) == len(stored)
     assert answer(question, stored) == text
     assert question.differs(answer(question, [stored[0] + 2, *stored[1:]]))
-
-
-async def stored(deployed: Deployed, of: bytes, slot: int, value: int) -> None:
-    """Behind the contracts' back: the chain's state says something else than its events."""
-    await deployed.anvil.request("anvil_setStorageAt", address_text(of), f"0x{slot:064x}", hex_text(value.to_bytes(32)))
-    await deployed.anvil.mine()
 
 
 @pytest.mark.chain
@@ -75,10 +68,8 @@ def _asks_balance(params: list[Any]) -> bool:
 
 @pytest.mark.chain
 async def test_storage_that_no_event_told_of_is_found_by_proof(deployed: Deployed) -> None:
-    asset = await use(deployed)
-    ledger = deployed.deployment.ledger
-    balance = place("Ledger", "_balances", address_of("owner"), asset)
-    await stored(deployed, ledger, balance.slot, 10**9)
+    asset, _ = await use(deployed)
+    await put(deployed, 10**9, "Ledger", "_balances", address_of("owner"), asset)
 
     options = Options(block_hash=(await deployed.rpc.head()).hash, proofs=True)
     report = await audit(deployed.rpc, deployed.deployment, options=options)

@@ -1,12 +1,18 @@
 """What a monitor reads, and when the service says that it is not ready."""
 
+import asyncio
 import re
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commonhold import worker
 from commonhold.chain.endpoints import Endpoints
+from commonhold.chain.quorum import connect
+from commonhold.db import write
 from commonhold.mirror.follow import Follower, Tally
+from commonhold.mirror.spot import spot_check
+from commonhold.mirror.tables import holding
 from tests.actors import Deployed
 from tests.api.conftest import sqlite_only
 from tests.api.service import Service
@@ -89,6 +95,59 @@ async def test_ready_is_withdrawn_while_the_newest_block_is_old(service: Service
 
     assert (young.status_code, old.status_code, any_age.status_code) == (204, 503, 204)
     assert "is 301 s old, expected at most 300" in old.json()["detail"]
+
+
+async def test_a_row_that_is_not_what_the_chain_holds_withdraws_everything(service: Service) -> None:
+    deployed, state = service.deployed, service.state
+    _, lease = await deployed.lease()
+    await service.mirrored()
+    assert (await service.http.get("/readyz")).status_code == 204
+
+    async def compare() -> bool:
+        await spot_check(state.engine, state.rpc, state.deployment, 10)
+        return False
+
+    async with write(state.engine) as db:
+        await db.execute(holding.update().values(units=holding.c.units + 1))
+    stage = worker.Stage("spot-check", compare, 0.01, integrity=True)
+    state.faults, state.integrity = lambda: worker.faults([stage]), lambda: worker.integrity_faults([stage])
+    await worker.run([stage], asyncio.Event())
+
+    ready = await service.http.get("/readyz")
+    refused = await service.ask(await service.sign_in_form(lease))
+    status = (await service.http.get("/status")).json()
+    assert (ready.status_code, ready.json()["code"]) == (503, "in_doubt")
+    assert refused.status_code == 503
+    assert "SpotCheckFailed: holding of asset" in status["integrity"]["spot-check"]
+    assert (await numbers(service))['commonhold_integrity_fault{loop="spot-check"}'] == 1
+
+
+async def test_status_tells_how_each_endpoint_does(service: Service) -> None:
+    url = service.deployed.anvil.url
+    async with connect([url, "http://127.0.0.1:9"], quorum=1) as rpc:
+        service.state.rpc = rpc
+        await rpc.head()
+
+        status = (await service.http.get("/status")).json()
+        found = await numbers(service)
+
+    first, second = status["endpoints"]
+    assert (first["host"], first["errors"], first["dropped"]) == (url.removeprefix("http://"), 0, None)
+    assert (second["host"], second["head"], second["latency_ms"]) == ("127.0.0.1:9", None, None)
+    assert first["head"] == found["commonhold_chain_head_block"]
+    assert found[f'commonhold_rpc_requests_total{{endpoint="{first["host"]}"}}'] >= 2
+    assert status["quorum"] == 1
+
+
+async def test_too_few_for_a_quorum_is_not_ready_and_says_so(service: Service) -> None:
+    url = service.deployed.anvil.url
+    async with connect([url, "http://127.0.0.1:9"], quorum=2) as rpc:
+        service.state.rpc = rpc
+        ready = await service.http.get("/readyz")
+
+    assert ready.status_code == 503
+    assert ready.json()["code"] == "no_quorum"
+    assert "1 of 2 endpoints tell the latest block, expected a quorum of 2" in ready.json()["detail"]
 
 
 async def test_the_age_is_of_the_newest_block_whatever_is_believed(service: Service) -> None:

@@ -35,7 +35,7 @@ async def fill(engine: AsyncEngine) -> None:
 
 
 async def _rows(db: Db) -> None:
-    at = {"number": 1, "hash": b"\1" * 32, "timestamp": NOW_S}
+    at = {"first": 0, "number": 1, "hash": b"\1" * 32, "timestamp": NOW_S}
     await db.execute(sa.insert(t.cursor).values(id=1, chain_id=31337, deployment=b"\7" * 32, finalized=0, **at))
     members = [(PROVIDER, b"\1" * 32), (DEVELOPER, b"\2" * 32)]
     for member, nullifier in members:

@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.db import read
 from commonhold.mirror.digest import digest, dump
 from commonhold.mirror.follow import Follower, Progress
-from commonhold.mirror.tables import block, cursor, journal
+from commonhold.mirror.tables import block, cursor
+from commonhold.mirror.tables import digest as sums
 from commonhold.units import Hash32
 
 
@@ -32,15 +33,14 @@ async def dump_of(engine: AsyncEngine) -> list[str]:
 
 
 async def whole(engine: AsyncEngine) -> list[Any]:
-    """Everything the follower has written: the dump, its blocks, its cursor and what it could undo."""
+    """Everything the follower has written: the dump, its blocks, its cursor and the sums of its digests."""
     async with read(engine) as db:
-        undo = sa.select(journal.c.block_number, journal.c.table_name, journal.c.key, journal.c.old)
         rest = [
             [tuple(row) for row in await db.execute(statement)]
             for statement in (
                 sa.select(cursor),
                 sa.select(block).order_by(block.c.number),
-                undo.order_by(journal.c.sequence),
+                sa.select(sums).order_by(sums.c.block_number),
             )
         ]
         return [await dump(db), *rest]

@@ -86,7 +86,7 @@ def stamp(number: int) -> BlockStamp:
     return BlockStamp(BlockNumber(number), hash32(f"block {number}"), hash32(f"block {number - 1}"), 1_000 + number)
 
 
-async def play(db: Db, *, journaled: bool = False, first: int = 1) -> None:
+async def play(db: Db, *, first: int = 1) -> None:
     """The whole history is applied, its first event in block `first`."""
     for number, event in enumerate(HISTORY, start=first):
-        await apply(db, stamp(number), event, journaled=journaled)
+        await apply(db, stamp(number), event)

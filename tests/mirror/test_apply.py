@@ -147,7 +147,7 @@ BROKEN: dict[str, ChainEvent] = {
 
 async def apply_alone(engine: AsyncEngine, event: ChainEvent) -> None:
     async with write(engine) as db:
-        await apply(db, stamp(99), event, journaled=True)
+        await apply(db, stamp(99), event)
 
 
 async def test_event_that_does_not_fit_breaks_the_mirror_and_changes_nothing(engine: AsyncEngine) -> None:

@@ -57,7 +57,7 @@ async def test_what_is_not_there_is_none_or_nothing(engine: AsyncEngine) -> None
 async def test_units_and_seconds_count_per_account_before_groups_join(engine: AsyncEngine) -> None:
     async with write(engine) as db:
         for number, event in enumerate(NOT_GROUPED, start=1):
-            await apply(db, stamp(number), event, journaled=False)
+            await apply(db, stamp(number), event)
 
     async with read(engine) as db:
         assert await mirror.group_holdings(db, GPUS) == [(PROVIDER, 1_500_000), (AFFILIATE, 500_000)]
@@ -106,17 +106,15 @@ async def test_issued_counts_held_and_redeemed_credits_of_every_tranche(engine: 
 async def test_groups_that_own_the_same_are_in_order_of_address(engine: AsyncEngine) -> None:
     other = class_id("data/other")
     async with write(engine) as db:
-        await apply(
-            db, stamp(1), e.ClassCreated(other, "data/other", 0, "MB", 10_000, 10_000, 0, Units(1)), journaled=False
-        )
+        await apply(db, stamp(1), e.ClassCreated(other, "data/other", 0, "MB", 10_000, 10_000, 0, Units(1)))
         for owner in (PROVIDER, AFFILIATE, DEVELOPER):
-            await apply(db, stamp(2), e.Admitted(owner, hash32(owner.hex()[:30]), 1, 9), journaled=False)
+            await apply(db, stamp(2), e.Admitted(owner, hash32(owner.hex()[:30]), 1, 9))
         registered = e.Registered(
             AssetId(5), other, PROVIDER, Units(9), 0, "", hash32("c"), hash32("r"), (), ZERO32, ZERO32, 5, ""
         )
-        await apply(db, stamp(3), registered, journaled=False)
+        await apply(db, stamp(3), registered)
         for owner, units in ((PROVIDER, 2), (DEVELOPER, 5), (AFFILIATE, 2)):
-            await apply(db, stamp(3), e.Transfer("Ledger", PROVIDER, NOBODY, owner, AssetId(5), units), journaled=False)
+            await apply(db, stamp(3), e.Transfer("Ledger", PROVIDER, NOBODY, owner, AssetId(5), units))
 
     async with read(engine) as db:
         assert await mirror.group_holdings(db, other) == [(DEVELOPER, 5), (AFFILIATE, 2), (PROVIDER, 2)]

@@ -55,6 +55,7 @@ class AppState:
     tally: Tally = field(default_factory=Tally)
     relay_wait_s: float = 10.0  # how long a token request waits for its lease
     faults: Callable[[], dict[str, str]] = dict  # which loops stopped or wait, and why; empty: all run
+    integrity: Callable[[], dict[str, str]] = dict  # those whose stop puts the mirror in doubt; empty: it is not
 
     def node_faults(self) -> dict[str, str]:
         """RPC endpoints that lied or are of another chain, and how. They are not asked again: while another one is, the
@@ -148,9 +149,22 @@ def to_id(text: str, bits: int) -> int:
     return int(text)
 
 
+class InDoubt(Unavailable):
+    """An integrity fault is open: what the mirror says may be wrong. Only people can close it."""
+
+    code = "in_doubt"
+
+
+def trusted(state: AppState) -> None:
+    """No integrity fault is open. Raises InDoubt."""
+    if open_faults := state.integrity():
+        raise InDoubt("the mirror is in doubt: " + "; ".join(f"{name}: {text}" for name, text in open_faults.items()))
+
+
 async def fresh(state: AppState) -> BlockStamp:
     """The node's newest block, when the mirror has followed it. Raises Unavailable otherwise: no limit is decided, and
-    no token issued, on a state that is known to be old."""
+    no token issued, on a state that is known to be old, or in doubt."""
+    trusted(state)
     head = await state.rpc.head(state.tier)
     async with read(state.engine) as db:
         mirrored = await position(db)

@@ -12,10 +12,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[str, Mapping[str, str], int]  # what is appended to the name, labels, value
 
 
+Kind = Literal["counter", "gauge", "histogram"]
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Kind
     help: str
     samples: Sequence[Sample]
 
@@ -28,7 +31,7 @@ def counter(name: str, help_: str, value: int) -> Metric:
     return Metric(name, "counter", help_, [("", {}, value)])
 
 
-def labelled(name: str, kind: Literal["counter", "gauge"], help_: str, label: str, values: Mapping[str, int]) -> Metric:
+def labelled(name: str, kind: Kind, help_: str, label: str, values: Mapping[str, int]) -> Metric:
     """One sample for each value of the label."""
     return Metric(name, kind, help_, [("", {label: key}, value) for key, value in values.items()])
 

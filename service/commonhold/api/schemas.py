@@ -297,12 +297,27 @@ class PositionOut(Shape):
     finalized: int
 
 
+class EndpointOut(Shape):
+    """One RPC node of the service. Its host alone: paths hold keys."""
+
+    host: str
+    head: int | None = Field(description="the newest block that it told of; null: none")
+    latency_ms: int | None = Field(description="of one request, smoothed; null: nothing was asked")
+    errors: int
+    resting: bool = Field(description="not asked now")
+    outvoted: int = Field(description="how often a quorum said something else")
+    differs: str | None = Field(description="what it said then, the last time")
+    dropped: str | None = Field(description="it lied, or is of another chain: how. Not asked again until a restart")
+
+
 class StatusOut(Shape):
     service: str
     version: str
     chain_id: int
     deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
     tier: str = Field(description="which blocks are believed: latest, safe or finalized")
+    endpoints: list[EndpointOut] = Field(description="RPC nodes of this service, in the order in which they are asked")
+    quorum: int = Field(description="how many of them must agree on every block; 1: the first that answers is asked")
     logs_verified: bool = Field(
         description="headers and receipts are recomputed; false: the node's word is taken for which events there are"
     )
@@ -311,6 +326,9 @@ class StatusOut(Shape):
     counts: dict[str, int]
     faults: dict[str, str] = Field(
         description="loops that stopped or wait, RPC endpoints that lied, and why; empty: none"
+    )
+    integrity: dict[str, str] = Field(
+        description="those that put the mirror in doubt, so that no token is issued; empty: none"
     )
 
 

@@ -244,6 +244,9 @@ class Endpoints(Rpc):
     async def receipt(self, transaction_hash: Hash32) -> Receipt | None:
         return await self._of(lambda rpc: rpc.receipt(transaction_hash))
 
+    async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
+        return await self._of(lambda rpc: rpc.inputs(transactions))
+
     async def _of(self, ask: Callable[[Rpc], Awaitable[T]], *, refusals_count: bool = False) -> T:
         """The answer of the first node that gives one. Raises what the last of them failed with."""
         error: CommonholdError | None = None

@@ -62,6 +62,8 @@ class NotProvable(CommonholdError):
 class Rpc:
     """One node. Closed by `close`, or used as an async context manager."""
 
+    quorum = 1  # how many nodes must agree
+
     def __init__(self, url: str, *, timeout_s: float = 10, verify_logs: bool = True) -> None:
         """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's."""
         self._node = JsonRpc(url, timeout_s=timeout_s)
@@ -302,6 +304,14 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: receipt of {got}, expected of {hex_text(transaction_hash)}")
         return receipt
 
+    async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
+        """What was sent with each transaction, in their order; empty of one that the node does not have.
+
+        The node's word: of use only for what proves itself, such as a signature.
+        """
+        found = await self._node.batch([("eth_getTransactionByHash", (hex_text(each),)) for each in transactions])
+        return [b"" if each is None else to_bytes(to_object(each).get("input")) for each in found]
+
     async def _proven(self, address: Address, slots: Sequence[int], at: BlockStamp) -> tuple[Account, list[int]]:
         if not self.verify_logs:
             raise NotProvable("proofs of storage need headers that recompute, and their verification is switched off")
@@ -312,6 +322,8 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: expected block {hex_text(at.hash)}, got {block['hash']}")
         keys = [f"0x{slot:064x}" for slot in slots]
         answer = await self._at(at, "eth_getProof", address_text(address), keys)
+        if not isinstance(answer, dict):
+            raise RpcInconsistent(f"node {self.host}: expected a proof of {address_text(address)}, got {answer!r:.80}")
         try:
             account = proof.account(to_hash(block["stateRoot"]), address, answer)
             return account, proof.words(account.storage_root, slots, answer)

@@ -23,6 +23,7 @@ from commonhold.cli.common import (
     run,
     show,
 )
+from commonhold.errors import BadInput
 from commonhold.units import to_hash32
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ def audit(
     block_hash: Annotated[
         str | None, typer.Option("--block-hash", help="The block to audit, by a hash that you trust.")
     ] = None,
+    from_block: Annotated[
+        int | None,
+        typer.Option(
+            "--from-block", min=0, help="Begin there, with what the contracts kept just before; the chain alone."
+        ),
+    ] = None,
     proofs: Annotated[
         bool,
         typer.Option(
@@ -55,6 +62,10 @@ def audit(
             "and services, of the newest final block: compare its hash with what others see.",
         ),
     ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write the report as a page of HTML, which a browser also prints as PDF."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute holdings, limits, leases, GPU-hours and anchors from the chain, and compare services with them.
@@ -65,14 +76,30 @@ def audit(
 
     if proofs and trust_rpc:
         raise typer.BadParameter("--proofs trusts no node, --trust-rpc does: choose one")
-    options = Options(block_hash=to_hash32(block_hash) if block_hash else None, proofs=proofs)
+    trusted = to_hash32(block_hash) if block_hash else None
+    options = Options(block_hash=trusted, from_block=from_block, proofs=proofs)
+    if report_file is not None:
+        _writable(report_file)
     report = run(_audit(Asked(rpc, deployment, tuple(service or ()), trust_rpc), options, quiet=as_json))
+    if report_file is not None:
+        from commonhold.anchor.audit import page
+
+        report_file.write_text(page.html(report), encoding="utf-8")
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(asdict(report) | {"ok": report.ok}, option=orjson.OPT_INDENT_2) + b"\n")
     else:
         _print(report)
     if not report.ok:
         raise SystemExit(1)
+
+
+def _writable(path: Path) -> None:
+    """Known before the audit, which takes a while: the report can be drawn, and written there. Raises BadInput."""
+    from commonhold.anchor.audit import plots
+
+    plots.check()
+    if not path.parent.is_dir() or path.is_dir():
+        raise BadInput(f"report {path}: expected a file in a folder that exists")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default 8000, 0 takes a free one.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Public URL of the service; default http://HOST:PORT.")] = None,
+    rpc_quorum: Annotated[
+        int | None,
+        typer.Option(help="How many endpoints must agree on every block; default 1: the first that answers."),
+    ] = None,
     tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
     verify_logs: Annotated[
         bool | None,
@@ -47,6 +51,10 @@ def serve(
             help="Recompute every header and receipt; no only on chains whose forms differ from Ethereum's.",
         ),
     ] = None,
+    spot_checks: Annotated[
+        int | None, typer.Option(help="Rows of each kind to compare with proofs of storage each time; default 0: none.")
+    ] = None,
+    spot_check_s: Annotated[float | None, typer.Option(help="How often, default every 300 seconds.")] = None,
     poll_s: Annotated[float | None, typer.Option(help="How often new blocks are asked for.")] = None,
     max_head_age_s: Annotated[
         int | None, typer.Option(help="Ready only while the newest block is younger; 0: any age. Default 300.")
@@ -89,6 +97,7 @@ async def _serve(settings: Settings) -> None:
             state = await open_state(settings, stack)
             stages = make_stages(settings, state)
             state.faults = lambda: worker.faults(stages)
+            state.integrity = lambda: worker.integrity_faults(stages)
             _introduce(settings, state)
             stop = asyncio.Event()
             config = uvicorn.Config(create_app(state), log_level="warning", lifespan="off")
@@ -122,11 +131,13 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.access.keys import SigningKeys
     from commonhold.api.deps import AppState
     from commonhold.chain.deployment import Deployment
-    from commonhold.chain.endpoints import Endpoints
+    from commonhold.chain.quorum import connect
     from commonhold.chain.send import Sender
     from commonhold.keyfile import read_or_write_secret, read_wallet
     from commonhold.mirror.follow import Follower
 
+    if settings.spot_checks and not settings.verify_logs:
+        raise BadInput("spot checks prove storage against headers, which --no-verify-logs does not recompute")
     deployment = Deployment.load(settings.deployment)
     relayer = read_wallet(settings.relayer_key) if settings.relayer_key else None
     if settings.database_url.startswith("sqlite:///"):
@@ -134,7 +145,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     engine = db.make_engine(settings.database_url)
     stack.push_async_callback(engine.dispose)
     await migrate.upgrade(engine)
-    rpc = Endpoints(settings.rpc_urls, verify_logs=settings.verify_logs)
+    rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     await Follower(rpc, deployment, engine, tier=settings.tier).step()
@@ -164,14 +175,17 @@ def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
     from commonhold import db
     from commonhold.access import issue
     from commonhold.mirror.follow import Follower
+    from commonhold.mirror.spot import spot_check
 
     follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier, tally=state.tally)
 
-    told = time.monotonic()
+    started = told = time.monotonic()
 
     async def follow() -> bool:
         nonlocal told
         progress = await follower.step()
+        if progress.events and state.tally.first_row_ms is None:
+            state.tally.first_row_ms = round(1_000 * (time.monotonic() - started))
         if not progress.idle and time.monotonic() - told > PROGRESS_S:
             told = time.monotonic()
             head = await state.rpc.head(settings.tier)
@@ -185,22 +199,37 @@ def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
             state.signing_keys = state.signing_keys.rotate(now_s=state.clock())
         return False
 
-    stages = [worker.Stage("follow", follow, settings.poll_s), worker.Stage("forget", forget, FORGET_S)]
+    async def compare() -> bool:
+        state.tally.compared += await spot_check(state.engine, state.rpc, state.deployment, settings.spot_checks)
+        return False
+
+    stages = [
+        worker.Stage("follow", follow, settings.poll_s, integrity=True),
+        worker.Stage("forget", forget, FORGET_S),
+    ]
+    if settings.spot_checks:
+        stages.append(worker.Stage("spot-check", compare, settings.spot_check_s, integrity=True))
     if state.sender is not None:
         stages += _sending_stages(settings, state, state.sender)
     return stages
 
 
 def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> list[worker.Stage]:
-    """Each is safe to repeat: what the chain has already is skipped there, and here once the mirror shows it."""
+    """Each is safe to repeat: what the chain has already is skipped there, and here once the mirror shows it.
+
+    Nothing is sent while the mirror is in doubt: which receipts and epochs the chain lacks is the mirror's word.
+    """
     from commonhold import db
     from commonhold.anchor import batch, publish
+    from commonhold.api.deps import trusted
     from commonhold.meter.settle import settle
 
     async def settle_receipts() -> bool:
+        trusted(state)
         return await settle(state.engine, sender) is not None
 
     async def anchor_epochs() -> bool:
+        trusted(state)
         domain = state.deployment.domain("Meter")
         async with db.write(state.engine) as writer:
             await batch.close(writer, domain=domain, submitter=sender.address, now_s=state.clock())

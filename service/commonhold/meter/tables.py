@@ -29,6 +29,7 @@ segment = sa.Table(
     sa.UniqueConstraint("lease", "previous", name="one_next"),  # a chain does not fork
     sa.UniqueConstraint("asset", "ended_at_ms", name="one_end"),
     sa.Index("ix_segment_lease_ended_at_ms", "lease", "ended_at_ms"),
+    sa.Index("ix_segment_lease_head", "lease", "head"),
     sa.CheckConstraint("boot <= started_at_ms AND started_at_ms < ended_at_ms", name="times"),
     sa.CheckConstraint("sequence >= 0 AND gpu_ms >= 0", name="not_negative"),
     sa.CheckConstraint("length(readings) > 0 AND length(readings) % 16 = 0", name="whole_readings"),

@@ -14,7 +14,8 @@ from commonhold.chain.events import ChainEvent
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
 from commonhold.errors import CommonholdError
-from commonhold.mirror.journal import Row, RowExists, Rows
+from commonhold.mirror import digest
+from commonhold.mirror.rows import Row, RowExists, Rows
 from commonhold.mirror.tables import (
     anchor,
     asset,
@@ -43,23 +44,27 @@ class MirrorBroken(CommonholdError):
     code = "mirror_broken"
 
 
-async def apply(db: Db, stamp: BlockStamp, event: ChainEvent, *, journaled: bool) -> None:
-    """The rows say what `event`, in block `stamp`, tells. `journaled`: so that it can be undone.
+async def apply(db: Db, stamp: BlockStamp, event: ChainEvent) -> None:
+    """The rows say what `event`, all that happened in block `stamp`, tells.
 
     Raises MirrorBroken; the transaction can then only be rolled back.
     """
-    await apply_all(db, [(stamp, event)], journaled_above=stamp.number - 1 if journaled else stamp.number)
+    await apply_all(db, [(stamp, event)])
 
 
-async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]], *, journaled_above: int) -> None:
-    """The rows say what all these events tell, in their order. Each row is read once and written once.
+async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> None:
+    """The rows say what all these events of whole blocks tell, in their order; so do the history and the digest. Each
+    row is read once and written once.
 
     Raises MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the database;
     the transaction can then only be rolled back.
     """
-    rows = Rows(db, None)
+    if not told:
+        return
+    rows = Rows(db)
+    await _load_balances(rows, [event for _, event in told if isinstance(event, events.Transfer)])
     for stamp, event in told:
-        rows.block_number = stamp.number if stamp.number > journaled_above else None
+        rows.enter(stamp.number)
         try:
             await _apply(rows, stamp, event)
             if len(told) == 1:
@@ -70,13 +75,23 @@ async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]], *, jo
             raise MirrorBroken(
                 f"block {stamp.number} ({hex_text(stamp.hash)}): {_cause(error)}; event: {event}"
             ) from error
+    first, last = told[0][0], told[-1][0]
     try:
-        await rows.flush()
+        changed = await rows.finish()
     except _BREAKS as error:
-        first, last = told[0][0], told[-1][0]
         raise MirrorBroken(
             f"blocks {first.number} to {last.number} ({hex_text(last.hash)}): {_cause(error)}"
         ) from error
+    if changed:
+        await digest.advance(db, last.number, changed)
+
+
+async def _load_balances(rows: Rows, transfers: Sequence[events.Transfer]) -> None:
+    """What nearly all events are about is read together."""
+    for contract, table in (("Ledger", holding), ("Access", credit)):
+        moved = [event for event in transfers if event.contract == contract and event.amount]
+        owners = {(event.id, owner) for event in moved for owner in (event.sender, event.receiver)}
+        await rows.load(table, [key for key in owners if key[1] != ZERO_ADDRESS])
 
 
 def _cause(error: Exception) -> object:

@@ -17,12 +17,14 @@ from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, insert_many, read, write
 from commonhold.errors import CommonholdError, Unavailable
-from commonhold.mirror import journal
+from commonhold.mirror import digest, history
 from commonhold.mirror.apply import apply_all
 from commonhold.mirror.fetch import Batch, Happened, fetch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
 from commonhold.units import BlockNumber, Hash32, hex_text
+
+CursorRow = sa.Row[tuple[int, int, bytes, BlockNumber, BlockNumber, Hash32, int, BlockNumber]]
 
 MAX_RANGE: Final = 2_000  # blocks asked for at once; public nodes refuse more
 
@@ -55,6 +57,8 @@ class Tally:
 
     events: int = 0
     reorgs: Counter[int] = field(default_factory=Counter)
+    compared: int = 0  # rows, with proofs of storage
+    first_row_ms: int | None = None  # from the start to the first event applied; None: there was none yet
 
     def add(self, progress: Progress) -> None:
         self.events += progress.events
@@ -119,17 +123,18 @@ class Follower:
             )
         return Position(found.number, found.hash, found.timestamp, found.finalized)
 
-    async def _cursor(self) -> sa.Row[tuple[int, int, bytes, BlockNumber, Hash32, int, BlockNumber]] | None:
+    async def _cursor(self) -> CursorRow | None:
         async with read(self._engine) as db:
             return (await db.execute(sa.select(cursor))).one_or_none()
 
-    async def _begin(self) -> sa.Row[tuple[int, int, bytes, BlockNumber, Hash32, int, BlockNumber]]:
+    async def _begin(self) -> CursorRow:
         """Writes the cursor, at the block before the deployment's first; the cursor as written."""
         first = await self._rpc.block(self._deployment.block)
         before = await self._rpc.block(first.parent) if first else None
         if before is None:
             raise RpcInconsistent(f"node {self._rpc.host} has no block before {self._deployment.block}")
         row = {"id": 1, "chain_id": self._deployment.chain_id, "deployment": self._deployment.fingerprint()}
+        row["first"] = self._deployment.block
         try:
             async with write(self._engine) as db:
                 await db.execute(cursor.insert(), row | _cursor_row(before, before.number))
@@ -186,7 +191,7 @@ class Follower:
                 await _rewind(db, ancestor.number)
             await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
             await insert_many(db, event, [self._event_row(each) for each in batch.happened])
-            await apply_all(db, [(each.stamp, each.event) for each in batch.happened], journaled_above=finalized)
+            await apply_all(db, [(each.stamp, each.event) for each in batch.happened])
             if finalized > at.finalized:
                 await _finalize(db, at.finalized, finalized, final)
         first = BlockNumber(ancestor.number + 1)
@@ -216,7 +221,8 @@ async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNu
 
 async def _rewind(db: Db, ancestor: BlockNumber) -> None:
     """Everything but the cursor is as it was after block `ancestor`."""
-    await journal.undo(db, ancestor)
+    await digest.rewind(db, ancestor)
+    await history.undo(db, ancestor)
     await db.execute(event.delete().where(event.c.block_number > ancestor))
     await db.execute(block.delete().where(block.c.number > ancestor))
 
@@ -230,7 +236,7 @@ async def _finalize(db: Db, old: BlockNumber, new: BlockNumber, final: BlockStam
         ours = (await db.execute(sa.select(block.c.hash).where(block.c.number == new))).scalar_one()
         if ours != final.hash:
             raise RpcInconsistent(f"block {new} is final as {hex_text(final.hash)}, expected {hex_text(ours)}")
-    await journal.prune(db, new)
+    await digest.prune(db, old, new)
     has_events = sa.exists().where(event.c.block_number == block.c.number)
     await db.execute(block.delete().where(block.c.number >= old, block.c.number < new, ~has_events))
 

@@ -1,7 +1,7 @@
 """The mirror's tables: the chain's events, and the rows that follow from them, in the words of the contracts.
 
 Only apply.py and follow.py write here. `event` is the immutable log of one canonical branch; every other table is a
-function of it. `journal` holds what each change of the unfinalized window replaced, so that a reorg can be undone.
+function of it. Each of the STATE tables has a history beside it, which is only added to, but for what a reorg undoes.
 Amounts are below 2^63 by the contracts' own bounds (ILedger), prices and ids are U256.
 """
 
@@ -16,6 +16,7 @@ cursor = sa.Table(
     sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="single"), primary_key=True),
     sa.Column("chain_id", sa.BigInteger, nullable=False),
     sa.Column("deployment", sa.LargeBinary(32), nullable=False, comment="hash of the deployment's addresses"),
+    sa.Column("first", sa.BigInteger, nullable=False, comment="the deployment's block: nothing is known before it"),
     sa.Column("number", sa.BigInteger, nullable=False, comment="last block applied"),
     sa.Column("hash", sa.LargeBinary(32), nullable=False),
     sa.Column("timestamp", sa.BigInteger, nullable=False, comment="of that block, Unix seconds"),
@@ -44,15 +45,12 @@ event = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
-# What changes of unfinalized blocks replaced, newest last; `old` is null where the row did not exist.
-journal = sa.Table(
-    "journal",
+# The LtHash sum over all rows of the STATE tables after a block; digest.py says of which blocks it is kept.
+digest = sa.Table(
+    "digest",
     metadata,
-    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("block_number", sa.BigInteger, nullable=False, index=True),
-    sa.Column("table_name", sa.String(32), nullable=False),
-    sa.Column("key", sa.LargeBinary, nullable=False, comment="canonical JSON of the primary key"),
-    sa.Column("old", sa.LargeBinary, nullable=True, comment="canonical JSON of the row before; null: there was none"),
+    sa.Column("block_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sum", sa.LargeBinary(2048), nullable=False, comment="1,024 numbers of 16 bits, little-endian"),
 )
 
 member = sa.Table(
@@ -172,5 +170,34 @@ anchor = sa.Table(
     sa.Column("block_number", sa.BigInteger, nullable=False),
 )
 
-# What `digest` covers and `rewind` must restore.
+# What `digest` covers and a reorg must restore. A table comes after those it refers to.
 STATE = (member, asset_class, asset, device, holding, offer, credit, lease, delivered, anchor)
+
+# By whose rows the past is asked for, beside the primary keys; none of these columns ever changes for a key.
+_ASKED_BY = {"holding": "owner", "credit": "holder", "lease": "holder"}
+
+
+def _history_of(table: sa.Table) -> sa.Table:
+    """What each row of `table` was, from one block on to the next version of the same key."""
+    keys = [column.name for column in table.primary_key]
+    columns = [
+        sa.Column(
+            column.name,
+            column.type,
+            primary_key=column.name in keys,
+            nullable=column.name not in keys,
+            autoincrement=False,
+            index=_ASKED_BY.get(table.name) == column.name,
+        )
+        for column in table.columns
+    ]
+    return sa.Table(
+        f"{table.name}_history",
+        metadata,
+        *columns,
+        sa.Column("from_block", sa.BigInteger, primary_key=True, autoincrement=False, index=True),
+        sa.Column("gone", sa.Boolean, nullable=False, comment="the row was deleted: all but the key is null"),
+    )
+
+
+HISTORY = {table.name: _history_of(table) for table in STATE}

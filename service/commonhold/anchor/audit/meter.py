@@ -17,6 +17,7 @@ def settled(step: Step, event: events.Settled) -> None:
     step.need(("offer", lease.redeemed.id))
     registered, appraised = step.asset(asset).registered, step.asset(asset).now
     root = step.root(lease.redeemed.holder)
+    step.need(("delivered", event.class_id, event.window, event.root, event.level))
 
     grown = event.gpu_ms - lease.settled_ms
     step.check(

@@ -11,11 +11,14 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from commonhold.anchor.audit.rules import KEPT
-from commonhold.anchor.audit.state import ZERO, State
+from commonhold.anchor.audit.state import UNREAD, ZERO, State
 from commonhold.chain.contract import plain
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.stamp import BlockStamp
+from commonhold.units import Address
+
+QUORUMS: Final[dict[ContractName, str]] = {"Members": "attesters", "Ledger": "appraisers"}  # and the view that lists it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,14 @@ class Reader(Protocol):
         """The answers, in order."""
         ...
 
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list whose length is not known."""
+        ...
+
+    async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
+        """The signers of the contract's quorum, and how many of them it takes."""
+        ...
+
 
 class Calls:
     """Asks the contracts by calls."""
@@ -64,6 +75,16 @@ class Calls:
         return await asyncio.gather(
             *(call(q.contract, address_of(q.contract), q.function, *q.args, at=self.at) for q in questions)
         )
+
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list whose length is not known."""
+        return tuple(await self._rpc.call(name, self._deployment.address_of(name), function, at=self.at))
+
+    async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
+        """The signers of the contract's quorum, and how many of them it takes."""
+        address = self._deployment.address_of(name)
+        accounts = await self._rpc.call(name, address, QUORUMS[name], at=self.at)
+        return frozenset(accounts), int(await self._rpc.call(name, address, "threshold", at=self.at))
 
 
 @dataclass(slots=True)
@@ -127,7 +148,8 @@ def assets(state: State) -> Iterator[Question]:
         r, now = a.registered, a.now
         identity = (r.class_id, r.registrant, now.expires_at, now.level, r.units, now.content_hash, now.result_hash)
         yield Question("Ledger", "assetOf", (asset,), (*identity, now.meter_key[:32], now.meter_key[32:]))
-        yield Question("Ledger", "tokenURI", (asset,), r.uri)
+        if r.uri is not UNREAD:
+            yield Question("Ledger", "tokenURI", (asset,), r.uri)
         yield Question("Ledger", "totalSupply", (asset,), r.units)
     for device, asset in state.devices.items():
         yield Question("Ledger", "assetOfDevice", (device,), asset)

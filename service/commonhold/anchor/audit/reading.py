@@ -8,11 +8,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
+from commonhold.anchor.audit.base import Base
 from commonhold.anchor.audit.replay import replay
 from commonhold.anchor.audit.series import Owned
+from commonhold.anchor.audit.signed import Signatures
 from commonhold.anchor.audit.state import State
+from commonhold.anchor.audit.step import Missing
 from commonhold.chain.decode import decode
 from commonhold.chain.deployment import Deployment
+from commonhold.chain.events import ChainEvent
 from commonhold.chain.rpc import Rpc, RpcRefused
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp
@@ -34,9 +38,20 @@ class Reading:
     """Reads on from `after`. `last` is the number of the last block that will be asked for."""
 
     def __init__(
-        self, rpc: Rpc, deployment: Deployment, state: State, owned: Owned, after: BlockStamp, last: int, tell: Progress
+        self,
+        rpc: Rpc,
+        deployment: Deployment,
+        state: State,
+        owned: Owned,
+        signatures: Signatures,
+        after: BlockStamp,
+        last: int,
+        tell: Progress,
+        base: Base | None = None,
     ) -> None:
-        self._rpc, self._deployment, self._tell = rpc, deployment, tell
+        """base: who knows what the state does not, where it does not begin at the beginning."""
+        self._base = base
+        self._rpc, self._deployment, self._signatures, self._tell = rpc, deployment, signatures, tell
         self.state, self.owned, self.after = state, owned, after
         self._first, self._last = after.number + 1, last
         self._blocks = MOST_BLOCKS
@@ -48,16 +63,27 @@ class Reading:
         """
         async with aclosing(self._spans(stamp.number)) as spans:
             async for span in spans:
-                times = {block.number: block.timestamp for block in span.blocks}
+                blocks = {block.number: block for block in span.blocks}
                 for log in span.logs:
-                    now_s = times[log.block_number]
-                    self.owned.before(self.state, now_s)
-                    replay(self.state, decode(log, self._deployment), log.block_number, now_s)
+                    block, event = blocks[log.block_number], decode(log, self._deployment)
+                    self.owned.before(self.state, block.timestamp)
+                    await self._take_in(event, block)
+                    await self._signatures.add(self.state, event, log, block)
                 self.after = span.blocks[-1]
                 self._tell(self.after.number - self._first + 1, self._last - self._first + 1)
+        await self._signatures.flush(self.state.found)
         if self.after.hash != stamp.hash:
             was, now = hex_text(stamp.hash), hex_text(self.after.hash)
             raise Replaced(f"block {stamp.number} was {was} at first, the events lead to {now}")
+
+    async def _take_in(self, event: ChainEvent, block: BlockStamp) -> None:
+        while True:
+            try:
+                return replay(self.state, event, block.number, block.timestamp)
+            except Missing as missing:
+                if self._base is None:
+                    raise
+                await self._base.load(self.state, missing.keys)
 
     async def _spans(self, last: int) -> AsyncGenerator[Span]:
         after = self.after

@@ -3,13 +3,11 @@
 Made from the audit's own replay, so that equal rows, and an equal digest, mean two ways that agree.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from commonhold.anchor.audit.state import State
-from commonhold.mirror.journal import pack
-from commonhold.mirror.tables import STATE
+from commonhold.mirror.digest import of_rows
 from commonhold.units import Hash32, address_text, hex_text, units_text
 
 Row = dict[str, Any]
@@ -78,13 +76,7 @@ def tables(state: State) -> dict[str, list[Row]]:
 
 def digest(found: Mapping[str, list[Row]]) -> Hash32:
     """What mirror/digest.py says of a database with these rows."""
-    hashed = hashlib.sha256()
-    for table in STATE:
-        lines = sorted(map(pack, found[table.name]))
-        hashed.update(f"{table.name} {len(lines)}\n".encode())
-        for line in lines:
-            hashed.update(line + b"\n")
-    return Hash32(hashed.digest())
+    return of_rows(found)
 
 
 def as_json(row: Row) -> Row:

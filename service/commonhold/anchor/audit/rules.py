@@ -27,6 +27,7 @@ class Rule(Enum):
     ESCROW = "no more is released than was paid in (6)"
     ASSETS = "appraisals are in force, of the class's level, and renewed for longer"
     DEVICES = "a device, and the content of a dataset or model, stand under one asset (7)"
+    SIGNED = "who must have signed did: quorums, both sides of a join, holders, node and developer (9)"
     ANCHORS = "epochs are anchored in a row, each linked to the one before"
 
 

@@ -12,12 +12,14 @@ from functools import partial
 import httpx
 
 from commonhold.anchor.audit import numbers, questions, service, sums
+from commonhold.anchor.audit.base import Base
 from commonhold.anchor.audit.compare import agreement, compare
 from commonhold.anchor.audit.questions import Calls, Question, Reader
 from commonhold.anchor.audit.reading import Progress, Reading
 from commonhold.anchor.audit.report import AuditReport
 from commonhold.anchor.audit.series import Owned
 from commonhold.anchor.audit.service import Said, ServiceUnreadable
+from commonhold.anchor.audit.signed import Signatures, Signers
 from commonhold.anchor.audit.slots import Proofs
 from commonhold.anchor.audit.state import State
 from commonhold.chain.contract import CONTRACTS
@@ -35,12 +37,16 @@ class Options:
     proofs the newest final one."""
 
     block_hash: Hash32 | None = None
+    from_block: int | None = None  # None: from the deployment on
     proofs: bool = False  # what the contracts keep is read by proofs of their storage, not by calls
 
 
 NO_OPTIONS = Options()
 
 _CALLED = ("What the contracts keep at that block: the node's word, held against the events.",)
+_FROM = (
+    "What stood before the first block: as the contracts kept it then; what nobody touched since is not looked at.",
+)
 _PROVEN = (
     "What the contracts keep at that block: nobody's word; every word of storage was proven from the state root.",
     "What is part of the code (length of a window, horizon, which contract works with which) and the payment token's "
@@ -61,6 +67,10 @@ async def audit(
     Raises WrongChain, BadInput and Unavailable errors of the node; all else that is wrong is a check that fails.
     """
     await rpc.check(deployment)
+    if options.from_block is not None and services:
+        raise BadInput(
+            "an audit from a block on is of the chain alone: services are compared in one of the whole chain"
+        )
     asked = [await ask(rpc, http) for http in services]
     stand = [one.stamp for one in asked if one.stamp]
     at = await _audited(rpc, options, stand)
@@ -168,9 +178,24 @@ class Audit:
         parameters = [Question("Access", name, (), None) for name in ("windowSeconds", "horizon")]
         window_seconds, horizon = await reader.read(parameters)
         self.state = State(int(window_seconds), int(horizon), d.ledger)
-        before = await self.rpc.header(d.block - 1)
+        base = await self._base()
+        before = base.at if base else await self.rpc.header(d.block - 1)
+        self.report.from_block = before.number + 1
         owned = Owned(self.state.window_seconds)
-        self._reading = Reading(self.rpc, d, self.state, owned, before, last.number, progress)
+        quorums = {name: Signers(*await self.reader(self.at).signers(name)) for name in questions.QUORUMS}
+        signatures = Signatures(self.rpc, d, quorums)
+        self._reading = Reading(self.rpc, d, self.state, owned, signatures, before, last.number, progress, base)
+
+    async def _base(self) -> Base | None:
+        """What stands before the block to begin with; None: nothing does."""
+        first = self.options.from_block
+        if first is None or first <= self.deployment.block:
+            return None
+        if first > self.at.number:
+            raise BadInput(f"from block {first}: expected one up to the audited block {self.at.number}")
+        base = Base(self.reader(await self.rpc.header(first - 1)))
+        await base.begin(self.state)
+        return base
 
     async def _code(self) -> None:
         """What calls are answered by is the code that the block commits to."""
@@ -198,29 +223,40 @@ class Audit:
 
     async def chain(self) -> None:
         """The checks that need no service."""
-        state, d, reader = self.state, self.deployment, self.reader(self.at)
+        state, reader = self.state, self.reader(self.at)
         how = "every header and receipt recomputed" if self.rpc.verify_logs else "as the node says: not recomputed"
-        where = f"blocks {d.block} to {self.at.number}"
+        where = f"blocks {self.report.from_block} to {self.at.number}"
         self.of_chain.append(Found("events are read", [], f"{state.count} events in {where}, {how}"))
         for rule, looked in state.found.by_rule.items():
             self.of_chain.append(Found(rule.value, looked.faults, f"looked at {looked.times} times", looked.failed))
-        fine = f"{len(state.holdings)} balances, {len(state.credits)} of credits"
-        self.of_chain.append(Found("sums add up", list(sums.differences(state)), fine))
+        whole = state.known is None
+        if whole:
+            fine = f"{len(state.holdings)} balances, {len(state.credits)} of credits"
+            self.of_chain.append(Found("sums add up", list(sums.differences(state)), fine))
         for name, asked_of in questions.KEPT_BY_CONTRACTS:
             asked = await questions.ask(reader, asked_of(state))
             fine = f"{asked.count} answers equal, {reader.how}"
             self.of_chain.append(Found(name, asked.differences, fine, asked.failed))
-        balance = int(await self.rpc.call("Coin", d.token, "balanceOf", d.access, at=self.at))
-        short = [f"Access has {balance} wei, {state.escrow} are owed"] if balance < state.escrow else []
-        self.of_chain.append(
-            Found("payments not released are there (6)", short, f"{state.escrow} wei owed, {balance} there")
-        )
-        owned = self._reading.owned
-        owned.sample(state, self.at.timestamp)
+        self.of_chain.append(await self._escrow())
         self.report.events = state.count
-        self.report.concentration = numbers.concentrations(state)
-        self.report.series = numbers.series(state, owned)
         self.report.gpu_hours = numbers.gpu_hours(state)
+        if whole:
+            owned = self._reading.owned
+            owned.sample(state, self.at.timestamp)
+            self.report.concentration = numbers.concentrations(state)
+            self.report.series = numbers.series(state, owned)
+
+    async def _escrow(self) -> Found:
+        """Access has what it owes; where the audit begins in the middle, it has as much more as it owes more."""
+        d, owed, name = self.deployment, self.state.escrow, "payments not released are there (6)"
+        balance = int(await self.rpc.call("Coin", d.token, "balanceOf", d.access, at=self.at))
+        if self.state.known is None:
+            short = [f"Access has {balance} wei, {owed} are owed"] if balance < owed else []
+            return Found(name, short, f"{owed} wei owed, {balance} there")
+        before = await self.rpc.header(self.report.from_block - 1)
+        balance -= int(await self.rpc.call("Coin", d.token, "balanceOf", d.access, at=before))
+        short = [f"Access has {balance} wei more than before, {owed} more are owed"] if balance < owed else []
+        return Found(name, short, f"{owed} wei more owed than before, {balance} more there")
 
     async def service(self, one: Asked) -> None:
         """The checks of what a service says at its block, which the state is at."""
@@ -266,6 +302,7 @@ class Audit:
         return [
             f"That block {self.at.number} {hex_text(self.at.hash)} is the chain's: compare it with a node of your own.",
             events,
+            *(_FROM if self.options.from_block is not None else ()),
             *(_PROVEN if self.options.proofs else _CALLED),
         ]
 

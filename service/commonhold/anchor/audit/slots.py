@@ -7,7 +7,7 @@ its answer from is written here in the contracts' own names; the slots follow fr
 from collections.abc import Sequence
 from typing import Any, Final
 
-from commonhold.anchor.audit.questions import Question
+from commonhold.anchor.audit.questions import QUORUMS, Question
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.layout import Place, place
 from commonhold.chain.rpc import Rpc
@@ -83,9 +83,16 @@ class Proofs:
             for question, some in zip(questions, places, strict=True)
         ]
 
-    async def signers(self, name: ContractName, variable: str) -> tuple[frozenset[Address], int]:
+    async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
+        """A list of hashes whose length is not known."""
+        address, variable = self._deployment.address_of(name), LISTS[name, function]
+        (count,) = await self._rpc.storage(address, [place(name, variable)], at=self.at)
+        places = [place(name, variable, number) for number in range(count)]
+        return tuple(item.to_bytes(32) for item in await self._rpc.storage(address, places, at=self.at))
+
+    async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
         """The signers of a quorum, and how many of them it takes."""
-        address = self._deployment.address_of(name)
+        address, variable = self._deployment.address_of(name), f"_{QUORUMS[name]}"
         count, threshold = await self._rpc.storage(
             address, [place(name, variable, "list"), place(name, variable, "threshold")], at=self.at
         )

@@ -15,6 +15,7 @@ from commonhold.units import UNIT, Address, Hash32
 
 BPS = 10_000
 ZERO = Address(bytes(20))
+UNREAD = "(not read)"  # text that only events have, of things older than where the audit begins
 
 K = TypeVar("K", bound=Hashable)
 Balances = dict[tuple[int, Address], int]  # (id, owner) -> amount

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 
 from commonhold.api.deps import AtBlock, Read, State, fresh, young
-from commonhold.api.schemas import DeploymentOut, PositionOut, StatusOut
+from commonhold.api.schemas import DeploymentOut, EndpointOut, PositionOut, StatusOut, shaped
 from commonhold.errors import Unavailable
 from commonhold.mirror import read
 from commonhold.mirror.digest import digest
@@ -22,6 +22,8 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
         chain_id=state.deployment.chain_id,
         deployment=state.deployment.fingerprint(),
         tier=state.tier,
+        endpoints=shaped(EndpointOut, state.rpc.health()),
+        quorum=state.rpc.quorum,
         logs_verified=state.rpc.verify_logs,
         block=PositionOut.model_validate(at),
         digest=await digest(db),
@@ -35,6 +37,7 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
             "anchors": len(await read.anchors(db)),
         },
         faults=state.faults() | state.node_faults(),
+        integrity=state.integrity(),
     )
 
 
@@ -46,8 +49,8 @@ async def healthz() -> Response:
 
 @router.get("/readyz", status_code=204)
 async def readyz(state: State) -> Response:
-    """The node answers, its newest block is young, the mirror has followed and every loop runs: tokens can be issued.
-    Else 503."""
+    """The node (a quorum of them) answers, its newest block is young, the mirror has followed and is not in doubt, and
+    every loop runs: tokens can be issued. Else 503."""
     await young(state, await fresh(state))
     if faults := state.faults():
         raise Unavailable("; ".join(f"{name}: {text}" for name, text in faults.items()))

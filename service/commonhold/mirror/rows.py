@@ -1,0 +1,197 @@
+"""The rows of the STATE tables as one transaction changes them, and what each of them was after each block.
+
+apply.py changes rows through `Rows` only. They are read once, written once, and every block that changed a row adds one
+version of it to its history. Commits nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from commonhold.db import U256, Db, insert_many, upsert
+from commonhold.errors import CommonholdError
+from commonhold.mirror.tables import HISTORY, STATE
+
+Row = Mapping[str, Any]  # column name -> value
+Key = tuple[Any, ...]  # a table's name, and the values of its primary key in its order
+Change = tuple[str, Row | None, Row | None]  # a table's name, its row before and after; None: there is none
+
+_KEYS_AT_ONCE = 500  # SQLite takes 32,766 values in a statement
+
+
+class RowExists(CommonholdError):
+    """A row is inserted where one with its key stands."""
+
+
+class Rows:
+    """The rows of the STATE tables as the events of one transaction change them: kept here, written by `finish`."""
+
+    def __init__(self, db: Db) -> None:
+        self.db = db
+        self._block_number = 0
+        self._now: dict[Key, Row | None] = {}  # as they are to be; None: there is none
+        self._stored: dict[Key, Row | None] = {}  # as the database has them, where it was asked
+        self._changed: dict[Key, None] = {}  # since the last flush, in the order of their first change
+        self._before: dict[Key, Row | None] = {}  # as they were before the transaction, where it changed them
+        self._before_block: dict[Key, Row | None] = {}  # as they were before this block, where it changed them
+        self._versions: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # rows of the history tables
+
+    def enter(self, block_number: int) -> None:
+        """What changes next, changes in this block."""
+        if block_number != self._block_number:
+            self._leave()
+            self._block_number = block_number
+
+    async def load(self, table: sa.Table, keys: Collection[tuple[Any, ...]]) -> None:
+        """`get` knows the rows with these keys, read together: a tenth of the time of reading each alone."""
+        names, wanted = _key_names(table), sorted(keys)
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            part = wanted[start : start + _KEYS_AT_ONCE]
+            self._now.update({(table.name, *key): None for key in part})
+            for row in await _select(self.db, table, [_raw_key(table, key) for key in part]):
+                self._now[table.name, *(row[name] for name in names)] = row
+            for key in part:
+                self._stored[table.name, *key] = self._now[table.name, *key]
+
+    async def get(self, table: sa.Table, **key: Any) -> Row | None:
+        """The row with this primary key."""
+        known = (table.name, *(key[name] for name in _key_names(table)))
+        if known not in self._now:
+            where = [table.c[name] == value for name, value in key.items()]
+            found = (await self.db.execute(sa.select(table).where(*where))).mappings().one_or_none()
+            self._now[known] = self._stored[known] = None if found is None else dict(found)
+        return self._now[known]
+
+    async def insert(self, table: sa.Table, **row: Any) -> None:
+        """The row stands in the table, where none with its key stood. Raises RowExists, here or as IntegrityError in
+        `flush`."""
+        if self._now.get(_key(table, row)) is not None:
+            raise RowExists(f"{table.name}: expected no row of this key, got one")
+        self._change(table, row, None, row)
+
+    async def update(self, table: sa.Table, old: Row, **changes: Any) -> None:
+        """The row `old` has these values."""
+        self._change(table, old, old, {**old, **changes})
+
+    async def delete(self, table: sa.Table, old: Row) -> None:
+        """The row `old` is gone."""
+        self._change(table, old, old, None)
+
+    async def flush(self) -> None:
+        """The STATE tables have every change. Raises what the database does about a row that breaks its rules."""
+        new, changed, gone = (defaultdict[str, list[Row]](list) for _ in range(3))
+        for key in self._changed:
+            row, before = self._now[key], self._stored.get(key)
+            if row is not None:
+                (new if before is None else changed)[key[0]].append(row)
+            elif before is not None:
+                gone[key[0]].append(before)
+            self._stored[key] = row
+        self._changed.clear()
+        await take_away(self.db, gone)
+        for table in STATE:  # which lists a table after those it refers to
+            await insert_many(self.db, table, raw_rows(table, new[table.name]))
+            await put(self.db, table, changed[table.name])
+
+    async def finish(self) -> list[Change]:
+        """The database has every change, and the history every version. What the transaction changed, in all."""
+        self._leave()
+        await self.flush()
+        for table in STATE:
+            await insert_many(self.db, HISTORY[table.name], self._versions.pop(table.name, ()))
+        return [(key[0], before, self._now[key]) for key, before in self._before.items() if before != self._now[key]]
+
+    def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
+        key = _key(table, row)
+        self._now[key] = new
+        self._changed[key] = None
+        self._before.setdefault(key, old)
+        self._before_block.setdefault(key, old)
+
+    def _leave(self) -> None:
+        """What the block changed has a version of its own; what is as it was before the block has none."""
+        for key, before in self._before_block.items():
+            now = self._now[key]
+            if now != before:
+                self._versions[key[0]].append(_version(key, now, self._block_number))
+        self._before_block.clear()
+
+
+async def put(db: Db, table: sa.Table, rows: Collection[Row]) -> None:
+    """These rows stand in the table, instead of any with their keys."""
+    if rows:
+        await db.exec_driver_sql(str(upsert(db, table).compile(dialect=db.dialect)), raw_rows(table, rows))
+
+
+async def take_away(db: Db, gone: Mapping[str, Collection[Row]]) -> None:
+    """The rows with the keys of these, by the name of their table, are in no table."""
+    for table in reversed(STATE):  # what refers goes before what it refers to
+        if rows := gone.get(table.name):
+            names = _key_names(table)
+            statement = table.delete().where(*(table.c[name] == sa.bindparam(f"key_{name}") for name in names))
+            await db.execute(statement, [{f"key_{name}": row[name] for name in names} for row in rows])
+
+
+def raw_rows(table: sa.Table, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Rows as the drivers take them, in the order of the table's columns."""
+    columns = _columns(table)
+    return [tuple([_raw(row[name], wide) for name, wide in columns]) for row in rows]
+
+
+async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[Row]:
+    """The rows with these keys, which are as the drivers take them."""
+    names, columns = _key_names(table), _columns(table)
+    keyed, shown = (", ".join(f'"{name}"' for name in some) for some in (names, table.columns.keys()))
+    if db.dialect.name == "postgresql":
+        types = [table.c[name].type.compile(db.dialect) for name in names]
+        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 1))
+        text = f"SELECT {shown} FROM unnest({arrays}) AS k({keyed}) JOIN {table.name} USING ({keyed})"  # noqa: S608
+        found = await db.exec_driver_sql(text, tuple(map(list, zip(*keys, strict=True))))
+    else:
+        marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(keys))
+        text = f"SELECT {shown} FROM {table.name} WHERE ({keyed}) IN (VALUES {marks})"  # noqa: S608
+        found = await db.exec_driver_sql(text, tuple(value for key in keys for value in key))
+    return [
+        {name: int.from_bytes(value) if wide else value for (name, wide), value in zip(columns, row, strict=True)}
+        for row in found
+    ]
+
+
+def _version(key: Key, row: Row | None, block_number: int) -> tuple[Any, ...]:
+    """A row of a history table, as the drivers take it: all but the key is null where the row is gone."""
+    names, columns = _table_keys(key[0])
+    held = dict(zip(names, key[1:], strict=True)) if row is None else row
+    return (*[_raw(held.get(name), wide) for name, wide in columns], block_number, row is None)
+
+
+def _raw(value: Any, wide: bool) -> Any:
+    return value.to_bytes(32) if wide and value is not None else value
+
+
+def _raw_key(table: sa.Table, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    wide = dict(_columns(table))
+    return tuple([_raw(value, wide[name]) for name, value in zip(_key_names(table), key, strict=True)])
+
+
+def _key(table: sa.Table, row: Row) -> Key:
+    return (table.name, *[row[name] for name in _key_names(table)])
+
+
+@cache
+def _key_names(table: sa.Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.primary_key)
+
+
+@cache
+def _columns(table: sa.Table) -> tuple[tuple[str, bool], ...]:
+    """Each column's name, and whether the drivers know its numbers as bytes."""
+    return tuple((column.name, isinstance(column.type, U256)) for column in table.columns)
+
+
+@cache
+def _table_keys(name: str) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
+    table = next(table for table in STATE if table.name == name)
+    return _key_names(table), _columns(table)
