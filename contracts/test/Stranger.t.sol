@@ -1,41 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC6909} from "@openzeppelin/contracts/interfaces/IERC6909.sol";
-
-import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
-import {IMembers} from "../src/interfaces/IMembers.sol";
-import {IMeter} from "../src/interfaces/IMeter.sol";
+import {ISettings} from "../src/interfaces/ISettings.sol";
 import {Signature} from "../src/interfaces/Types.sol";
-import {Base} from "./Base.t.sol";
+import {Attacks} from "./Attacks.sol";
 
-/// MARKETS P5: there is no agent, owner or guardian. Every function that can change anything is tried by a stranger, by
-/// the deployer and by one attester and one appraiser alone, against somebody else's units, credits and group; the list
-/// is held against the ABI, so that a function added later is missing here until somebody thinks about it.
-contract StrangerTest is Base {
-    struct Attack {
-        address target;
-        string name;
-        bytes data;
-    }
+/// P5 (T-REX: an agent's key moves a holder's tokens, the owner swaps the rules): there is no agent, owner or guardian.
+/// Every function that can change anything is tried by a stranger, by the deployer, by one attester and one appraiser
+/// alone, and by the factory; the list is held against the ABIs of the build, so that a function added later is missing
+/// here until somebody thinks about it.
+contract StrangerTest is Attacks {
+    bytes32[4] internal SETTINGS = [bytes32("holdBps"), "useBps", "minLevel", "floorUnits"];
 
-    Attack[] internal attacks;
-    uint256 internal asset;
-    uint256 internal id;
-    bytes32 internal lease;
-
+    /// A group of two with units, credits and a lease, and a decision that waits in the timelock.
     function setUp() public override {
         super.setUp();
+        address third = _actor("third");
+        admit(third);
+        skipTo(START + 1);
+        (targets, values, calls) = (new address[](1), new uint256[](1), new bytes[](1));
+        (targets[0], calls[0]) = (system.ledger, abi.encodeCall(ISettings.change, ("holdBps", GPUS, HOLD_BPS - 500)));
+        vm.prank(provider);
+        proposal = council.propose(targets, values, calls, "why");
+        skipTo(council.proposalSnapshot(proposal) + 1);
+        address[3] memory voters = [provider, developer, third];
+        for (uint256 i; i < voters.length; ++i) {
+            vm.prank(voters[i]);
+            council.castVote(proposal, 1);
+        }
+        skipTo(council.proposalDeadline(proposal) + 1);
+        council.queue(targets, values, calls, keccak256("why"));
+        attach(affiliate, provider);
         (asset, lease) = leased(8 * GPU, 1_000, 3);
         id = access.creditId(asset, access.currentWindow(), 1);
         buy(id, developer, 1_000);
-        vm.warp(START + 1_000);
-        _plan(new Signature[](0));
+        skipTo(block.timestamp + 1_000);
     }
 
     function testNobodyElseChangesAnything() public {
-        address[4] memory senders = [stranger, address(this), addressOf(attesterKeys[0]), addressOf(appraiserKeys[0])];
+        _plan(machine(GPU), new Signature[](0));
+        address[6] memory senders = [
+            stranger,
+            address(this),
+            addressOf(attesterKeys[0]),
+            addressOf(appraiserKeys[0]),
+            address(factory),
+            ledger.registry()
+        ];
         bytes32 before = _state();
         for (uint256 i; i < attacks.length; ++i) {
             for (uint256 j; j < senders.length; ++j) {
@@ -51,131 +63,138 @@ contract StrangerTest is Base {
 
     /// One signature short of a quorum is none.
     function testOneSignerAloneChangesNothing() public {
-        bytes32 before = _state();
-        delete attacks;
         ILedger.Appraisal memory a = machine(GPU);
-        _plan(sign(_first(appraiserKeys, 1), typed(ledgerDomain(), hashOf(a))));
+        _plan(a, sign(_first(appraiserKeys, 1), typed(ledgerDomain(), hashOf(a))));
+        bytes32 before = _state();
         for (uint256 i; i < attacks.length; ++i) {
-            vm.prank(stranger);
+            // The registrant itself is who would gain by registering.
+            bool isRegister = keccak256(bytes(attacks[i].name)) == keccak256("register");
+            vm.prank(isRegister ? a.registrant : stranger);
             (bool done,) = attacks[i].target.call(attacks[i].data);
             assertEq(_state(), before, string.concat(attacks[i].name, done ? " succeeded" : " failed"));
         }
     }
 
-    function testEveryFunctionIsTried() public view {
-        _compare("Members", address(members));
-        _compare("Ledger", address(ledger));
-        _compare("Access", address(access));
-        _compare("Meter", address(meter));
+    /// What waits in the timelock is carried out once it is due, by anyone, and by nobody before.
+    function testWhatWaitsIsNotExecutedEarly() public {
+        skipTo(council.proposalEta(proposal) - 1);
+        (bool done,) = system.council.call(abi.encodeCall(council.execute, (targets, values, calls, keccak256("why"))));
+        assertFalse(done);
+        skipTo(council.proposalEta(proposal));
+        vm.prank(stranger);
+        council.execute(targets, values, calls, keccak256("why"));
+        assertEq(ledger.classOf(GPUS).holdBps, HOLD_BPS - 500);
     }
 
+    function testEveryFunctionIsTried() public {
+        _plan(machine(GPU), new Signature[](0));
+        _compare("Members", system.members);
+        _compare("Ledger", system.ledger);
+        _compare("Registry", ledger.registry());
+        _compare("Access", system.access);
+        _compare("Meter", system.meter);
+        _compare("Council", system.council);
+        _compare("Timelock", system.timelock);
+        _compare("Factory", address(factory));
+    }
+
+    /// The timelock can be sent ether, as it can be sent tokens: what is there is the council's. Nothing else takes any.
     function testNoFunctionTakesEther() public {
-        vm.deal(stranger, 4);
-        address[4] memory targets = [address(members), address(ledger), address(access), address(meter)];
-        for (uint256 i; i < 4; ++i) {
+        vm.deal(stranger, 6);
+        address[6] memory others =
+            [system.members, system.ledger, ledger.registry(), system.access, system.meter, system.council];
+        for (uint256 i; i < others.length; ++i) {
             vm.prank(stranger);
-            (bool done,) = targets[i].call{value: 1}("");
+            (bool done,) = others[i].call{value: 1}("");
             assertFalse(done);
         }
     }
 
-    function _plan(Signature[] memory quorum) private {
-        address m = address(members);
-        _add(m, "admit", abi.encodeCall(members.admit, (IMembers.Admission(stranger, "n", UNTIL, DEADLINE), quorum)));
-        _add(m, "renew", abi.encodeCall(members.renew, (IMembers.Renewal(provider, UNTIL, DEADLINE), quorum)));
-        IMembers.Attachment memory at_ = IMembers.Attachment(provider, developer, 0, DEADLINE);
-        _add(m, "attach", abi.encodeCall(members.attach, (at_, "", "")));
-        _add(m, "find", abi.encodeCall(members.find, (IMembers.Finding(provider, affiliate, "e", DEADLINE), quorum)));
-
-        address l = address(ledger);
-        ILedger.Appraisal memory a = machine(GPU);
-        _add(l, "register", abi.encodeCall(ledger.register, (a, quorum, oneShare(affiliate, GPU), "")));
-        _add(l, "renew", abi.encodeCall(ledger.renew, (asset, a, quorum)));
-        _add(l, "merge", abi.encodeCall(ledger.merge, (provider, developer)));
-        _addToken(l, asset, provider);
-
-        address c = address(access);
-        uint32 window = access.currentWindow();
-        _add(c, "open", abi.encodeCall(access.open, (asset, window, 9, 1)));
-        _add(c, "grant", abi.encodeCall(access.grant, (id, affiliate, 1)));
-        _add(c, "buy", abi.encodeCall(access.buy, (id, 1, 3)));
-        _add(c, "buyWithPermit", abi.encodeCall(access.buyWithPermit, (id, 1, 3, DEADLINE, 27, "", "")));
-        IAccess.Redemption memory r = redemption(developer, id, 1);
-        _add(c, "redeem", abi.encodeCall(access.redeem, (r)));
-        _add(c, "redeemFor", abi.encodeCall(access.redeemFor, (r, "")));
-        _add(c, "release", abi.encodeCall(access.release, (lease, 1_000)));
-        _add(c, "merge", abi.encodeCall(access.merge, (provider, developer)));
-        _addToken(c, id, developer);
-
-        IMeter.SignedReceipt memory s = signed(IMeter.Receipt(lease, 1_000, "h"), 0x33, 0x33);
-        _add(address(meter), "settle", abi.encodeCall(meter.settle, (batch(s))));
-        _add(address(meter), "anchor", abi.encodeCall(meter.anchor, (0, "root", 1, 0, "")));
-    }
-
-    function _addToken(address target, uint256 token, address holder) private {
-        _add(target, "transfer", abi.encodeCall(IERC6909.transfer, (affiliate, token, 1)));
-        _add(target, "transferFrom", abi.encodeCall(IERC6909.transferFrom, (holder, affiliate, token, 1)));
-        _add(target, "approve", abi.encodeCall(IERC6909.approve, (affiliate, token, 1)));
-        _add(target, "setOperator", abi.encodeCall(IERC6909.setOperator, (affiliate, true)));
-    }
-
-    function _add(address target, string memory name, bytes memory data) private {
-        attacks.push(Attack(target, name, data));
-    }
-
     function _compare(string memory name, address target) private view {
-        string memory json = vm.readFile(string.concat("../service/commonhold/chain/abi/", name, ".json"));
+        string memory json = vm.readFile(string.concat("out/", name, ".sol/", name, ".json"));
         uint256 found;
-        for (uint256 i; vm.keyExistsJson(json, _at(i, "type")); ++i) {
-            if (!vm.keyExistsJson(json, _at(i, "stateMutability"))) continue; // an error or an event
-            if (!vm.keyExistsJson(json, _at(i, "name"))) continue; // the constructor
-            bytes32 mutability = keccak256(bytes(vm.parseJsonString(json, _at(i, "stateMutability"))));
+        for (uint256 i; vm.keyExistsJson(json, _place(i, "type")); ++i) {
+            if (!vm.keyExistsJson(json, _place(i, "stateMutability"))) continue; // an error or an event
+            if (!vm.keyExistsJson(json, _place(i, "name"))) continue; // the constructor
+            bytes32 mutability = keccak256(bytes(vm.parseJsonString(json, _place(i, "stateMutability"))));
             if (mutability == keccak256("view") || mutability == keccak256("pure")) continue;
 
             ++found;
-            string memory tried = vm.parseJsonString(json, _at(i, "name"));
-            assertTrue(_isPlanned(target, tried), string.concat(name, ".", tried, " is not tried"));
+            string memory tried = vm.parseJsonString(json, _place(i, "name"));
+            assertTrue(isPlanned(target, tried), string.concat(name, ".", tried, " is not tried"));
         }
         assertGt(found, 0);
     }
 
-    function _at(uint256 i, string memory key) private pure returns (string memory) {
+    function _place(uint256 i, string memory key) private pure returns (string memory) {
         return string.concat(".abi[", vm.toString(i), "].", key);
     }
 
-    function _isPlanned(address target, string memory name) private view returns (bool) {
-        for (uint256 i; i < attacks.length; ++i) {
-            if (attacks[i].target == target && keccak256(bytes(attacks[i].name)) == keccak256(bytes(name))) {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    /// All that belongs to somebody, and who belongs to whom.
-    function _state() private view returns (bytes32) {
+    /// All that belongs to somebody, who belongs to whom, and the rules.
+    function _state() private view returns (bytes32 state) {
         uint32 window = access.currentWindow();
         address[4] memory people = [provider, developer, affiliate, stranger];
-        bytes32 state = keccak256(
+        state = keccak256(
             abi.encode(
-                ledger.classOf(GPUS),
+                _rules(),
                 ledger.assetOf(asset),
-                ledger.balanceOf(address(ledger), asset),
+                ledger.balanceOf(system.ledger, asset),
                 access.issued(asset, window),
                 access.leaseOf(lease),
                 meter.settledMs(lease),
-                coin.balanceOf(address(access))
+                coin.balanceOf(system.access)
             )
         );
         for (uint256 i; i < people.length; ++i) {
             state = keccak256(abi.encode(state, _membership(people[i]), _belongings(people[i], window)));
         }
-        return state;
+    }
+
+    function _rules() private view returns (bytes32 state) {
+        (uint256 accrued, uint256 claimed) = ledger.revenueTotals();
+        state = keccak256(
+            abi.encode(
+                ledger.classIds(),
+                ledger.appraisers(),
+                ledger.threshold(),
+                members.attesters(),
+                members.threshold(),
+                members.admissionsPerDay(),
+                members.groups(),
+                accrued,
+                claimed,
+                council.state(proposal),
+                timelock.getTimestamp(_operation()),
+                timelock.getMinDelay()
+            )
+        );
+        for (uint256 i; i < SETTINGS.length; ++i) {
+            state = keccak256(abi.encode(state, ledger.settingOf(SETTINGS[i], GPUS)));
+        }
+        state = keccak256(abi.encode(state, _votes(), members.settingOf("admissionsPerDay", 0)));
+        return keccak256(
+            abi.encode(
+                state,
+                members.signerReadyAt(stranger),
+                ledger.signerReadyAt(stranger),
+                timelock.hasRole(timelock.PROPOSER_ROLE(), stranger)
+            )
+        );
+    }
+
+    function _votes() private view returns (bytes32) {
+        (uint256 against, uint256 inFavour, uint256 abstain) = council.proposalVotes(proposal);
+        return keccak256(abi.encode(against, inFavour, abstain));
     }
 
     function _membership(address who) private view returns (bytes32) {
-        (address controller, uint48 since, uint48 until) = members.memberOf(who);
-        return keccak256(abi.encode(controller, since, until, ledger.heldBy(GPUS, who), coin.balanceOf(who)));
+        (address controller, uint48 since, uint48 until, bool refusesGifts) = members.memberOf(who);
+        return keccak256(abi.encode(_pending(who), controller, since, until, refusesGifts, ledger.heldBy(GPUS, who)));
+    }
+
+    function _pending(address who) private view returns (bytes32) {
+        (address successor, uint48 readyAt) = members.recoveryOf(who);
+        return keccak256(abi.encode(successor, readyAt, members.detachmentOf(who), coin.balanceOf(who)));
     }
 
     function _belongings(address who, uint32 window) private view returns (bytes32) {
