@@ -124,7 +124,8 @@ contract AdmitTest is Base {
         members.admit(a, quorum);
     }
 
-    /// A quorum cannot flood the ledger in one day, and has its full number again on the next.
+    /// A5.12 (a cap works while entities cost something): a quorum cannot flood the ledger in one day, and has its full
+    /// number again on the next.
     function testAdmitNoMoreThanTheDayAllows() public {
         uint256 day = START / 1 days;
         for (uint160 i = 3; i < ADMISSIONS; ++i) {
@@ -191,7 +192,8 @@ contract AdmitTest is Base {
         _refuse(a, quorum, bad);
     }
 
-    /// Signed for another chain, for another contract, or for another purpose of the same contract.
+    /// P9 and tips 848 (ONCHAINID claims sign no chain, and can be replayed on another): signed for another chain, for
+    /// another contract, or for another purpose of the same contract.
     function testAdmitStatementOfAnotherDomain(uint64 chainId, address verifier) public {
         vm.assume(chainId != block.chainid && verifier != address(members));
         IMembers.Admission memory a = _admission(stranger, "identity");

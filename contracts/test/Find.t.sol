@@ -31,6 +31,7 @@ contract FindTest is Base {
         assertTrue(ledger.isOver(GPUS, affiliate));
     }
 
+    /// loomchain 807: one owner ran several validators. What is found to be one is counted as one.
     function testFindJoinsWholeGroups() public {
         address wallet = _actor("wallet");
         admit(wallet);

@@ -87,6 +87,7 @@ contract VoteTest is Base {
 
     /* ONE GROUP, ONE VOTE */
 
+    /// livepeer 625: who was no longer registered kept votes. And A5.16: nobody has to delegate to itself first.
     function testVoteOfAStranger(address account) public {
         vm.assume(!isMember(account));
         _refuse(_active(), account);
@@ -159,6 +160,7 @@ contract VoteTest is Base {
         _refuse(id, wallet);
     }
 
+    /// A5.17: nobody gathers votes in the block in which they count.
     function testAdmittedAfterTheProposal() public {
         uint256 id = _propose();
         uint256 snapshot = council.proposalSnapshot(id);
