@@ -25,7 +25,7 @@ abstract contract Uses is IAccess {
     uint256 internal constant UNIT = 1e6; // one unit in the ledger's decimals
     uint256 private constant BPS = 10_000;
     uint256 private constant MAX_WINDOW = 1e6; // seconds; at most, credits of a window stay below 2^63 as units do
-    // Pairs of class and window that one merge visits; at 27,400 gas each it stays at half of what EIP-7825 lets a
+    // Pairs of class and window that one merge visits; at 26,400 gas each it stays at half of what EIP-7825 lets a
     // transaction use, so that a group cannot escape being joined to another by acquiring everywhere.
     uint256 private constant MAX_MERGED = 256;
 
