@@ -155,7 +155,8 @@ abstract contract Settings is ISettings {
         emit SettingCancelled(name, subject);
     }
 
-    /// The bounds, the most that a change may move it by, and which way is tighter. Bounds are below 2^128.
+    /// The bounds, the most that a change may move it by, and which way is tighter; asked before the two below, and reverts
+    /// with UnknownSetting. Bounds are below 2^128.
     function _rule(bytes32 name, bytes32 subject)
         internal
         view

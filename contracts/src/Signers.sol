@@ -105,13 +105,11 @@ abstract contract Signers is IQuorum, Settings {
         return (max / 2 + 1, max, 1, false);
     }
 
-    function _read(bytes32 name, bytes32 subject) internal view virtual override returns (uint256) {
-        if (name != THRESHOLD || subject != 0) revert UnknownSetting(name, subject);
-        return threshold;
+    function _read(bytes32, bytes32) internal view virtual override returns (uint256) {
+        return threshold; // `_rule`, which is asked first, knows no other
     }
 
-    function _write(bytes32 name, bytes32 subject, uint256 value) internal virtual override {
-        if (name != THRESHOLD || subject != 0) revert UnknownSetting(name, subject);
+    function _write(bytes32, bytes32, uint256 value) internal virtual override {
         threshold = value;
     }
 

@@ -6,7 +6,7 @@ import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {IQuorum} from "../src/interfaces/IQuorum.sol";
 import {ISettings} from "../src/interfaces/ISettings.sol";
-import {NotSelf, Signature, ZeroAddress} from "../src/interfaces/Types.sol";
+import {NotSelf, Signature, System, ZeroAddress} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
 /// An attester that is a contract: what its owner signs, it signs (ERC-1271).
@@ -110,6 +110,8 @@ contract AdmitTest is Base {
         IMembers.Admission memory a = IMembers.Admission(stranger, "identity", until, DEADLINE);
         bytes memory reason = abi.encodeWithSelector(IMembers.UntilTooLate.selector, until, START + MAX_TERM);
         _refuse(a, attested(hashOf(a)), reason);
+        a.until = START + MAX_TERM;
+        members.admit(a, attested(hashOf(a)));
     }
 
     function testAdmitAfterDeadline(uint48 deadline, uint48 late) public {
@@ -292,6 +294,12 @@ contract AdmitTest is Base {
         _refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, DETACH_DELAY, delay, reason);
     }
 
+    function testConstructorAtTheBounds() public {
+        address[] memory attesters = addressesOf(attesterKeys);
+        _make(abi.encode(attesters, 2, 1, 1 days, 90 days, _systemOfTheNext()));
+        _make(abi.encode(attesters, 3, 10_000, 90 days, 1 days, _systemOfTheNext()));
+    }
+
     function testConstructorNotSelf() public {
         bytes memory code = abi.encodePacked(vm.getCode("Members.sol:Members"), membersArguments());
         address made = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
@@ -309,6 +317,15 @@ contract AdmitTest is Base {
             }
             _refuseToMake(abi.encodePacked(code, arguments), abi.encodeWithSelector(ZeroAddress.selector));
         }
+    }
+
+    function _make(bytes memory arguments) private {
+        assertGt(deployCode("Members.sol:Members", arguments).code.length, 0);
+    }
+
+    function _systemOfTheNext() private view returns (System memory s) {
+        s = system;
+        s.members = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
     }
 
     function _refuseToMake(

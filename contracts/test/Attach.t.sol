@@ -191,6 +191,14 @@ contract AttachTest is Base {
         _refuse(affiliate, provider, 0, deadline, reason);
     }
 
+    function testAttachInTheLastSecond() public {
+        IMembers.Attachment memory a = IMembers.Attachment(affiliate, provider, 0, START);
+        bytes32 digest = typed(membersDomain(), hashOf(a));
+        members.attach(a, sign(keyOf[affiliate], digest), sign(keyOf[provider], digest));
+
+        assertEq(members.rootOf(affiliate), provider);
+    }
+
     function testAttachOfAnotherDomain(uint64 chainId, address verifier) public {
         vm.assume(chainId != block.chainid && verifier != address(members));
         IMembers.Attachment memory a = IMembers.Attachment(affiliate, provider, 0, DEADLINE);

@@ -260,6 +260,15 @@ contract ProposeTest is Base {
         );
     }
 
+    function testConstructorsAtTheBounds() public {
+        system.council = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        deployCode("Council.sol:Council", abi.encode(1 hours, 1 days, 1_000, system));
+        system.council = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        deployCode("Council.sol:Council", abi.encode(30 days, 60 days, 6_667, system));
+        deployCode("Timelock.sol:Timelock", abi.encode(1 days, system.council));
+        deployCode("Timelock.sol:Timelock", abi.encode(30 days, system.council));
+    }
+
     function testConstructorOfNobody() public {
         bytes memory zero = abi.encodeWithSelector(ZeroAddress.selector);
         _refuseToMake(abi.encodePacked(vm.getCode("Timelock.sol:Timelock"), abi.encode(2 days, address(0))), zero);

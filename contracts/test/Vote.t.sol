@@ -232,7 +232,7 @@ contract VoteTest is Base {
     }
 
     function testVotesOfTheFutureAreUnknown(uint256 timepoint) public {
-        timepoint = bound(timepoint, START + 1, type(uint256).max);
+        timepoint = timepoint % 2 == 0 ? START + 1 : bound(timepoint, START + 1, type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START + 1));
         members.getPastVotes(provider, timepoint);
         vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START + 1));
