@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ledger} from "../src/Ledger.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IQuorum} from "../src/interfaces/IQuorum.sol";
-import {Kind, Signature, ZeroAddress} from "../src/interfaces/Types.sol";
+import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
 /// forge-config: default.fuzz.runs = 200
@@ -34,11 +33,13 @@ contract RegisterTest is Base {
             a.expiresAt,
             "ipfs://manifest"
         );
+        vm.expectEmit(address(ledger));
+        emit ILedger.CommonsPriced(asset, COMMONS_PRICE);
         assertEq(register(a, oneShare(developer, share)), asset);
 
         uint256 given = share < MOST_HELD ? share : MOST_HELD;
         assertEq(ledger.balanceOf(developer, asset), given);
-        assertEq(ledger.balanceOf(address(ledger), asset), units - given, "the rest is the commons'");
+        assertEq(ledger.commonsOf(asset), units - given, "the rest is the commons'");
         assertEq(ledger.heldBy(GPUS, developer), given);
         assertEq(ledger.heldBy(GPUS, address(ledger)), 0);
         assertEq(ledger.totalSupply(asset), units);
@@ -49,9 +50,19 @@ contract RegisterTest is Base {
         assertEq(
             abi.encode(stored),
             abi.encode(
-                ILedger.Asset(
-                    GPUS, provider, a.expiresAt, a.level, units, a.contentHash, a.resultHash, a.meterKeyX, a.meterKeyY
-                )
+                ILedger.Asset({
+                    classId: GPUS,
+                    operator: provider,
+                    expiresAt: a.expiresAt,
+                    level: a.level,
+                    retired: false,
+                    units: units,
+                    contentHash: a.contentHash,
+                    resultHash: a.resultHash,
+                    meterKeyX: a.meterKeyX,
+                    meterKeyY: a.meterKeyY,
+                    commonsPrice: COMMONS_PRICE
+                })
             )
         );
         vm.warp(a.expiresAt - 1);
@@ -155,7 +166,7 @@ contract RegisterTest is Base {
         Signature[] memory quorum = appraised(a);
         vm.prank(sender);
         vm.expectRevert(abi.encodeWithSelector(ILedger.NotRegistrant.selector, sender, provider));
-        ledger.register(a, quorum, noShares(), "");
+        ledger.register(a, quorum, noShares(), 0, "");
     }
 
     function testRegisterTwice() public {
@@ -253,7 +264,7 @@ contract RegisterTest is Base {
         ILedger.Share[] memory split = twoShares(provider, first, developer, second);
         vm.prank(provider);
         vm.expectRevert(abi.encodeWithSelector(ILedger.UnitsDiffer.selector, uint256(first) + uint256(second), units));
-        ledger.register(a, quorum, split, "");
+        ledger.register(a, quorum, split, 0, "");
     }
 
     function testRegisterShareOfNoActiveMember(uint64 share) public {
@@ -267,7 +278,7 @@ contract RegisterTest is Base {
             Signature[] memory quorum = appraised(a);
             vm.prank(provider);
             vm.expectRevert(abi.encodeWithSelector(ILedger.NotActiveMember.selector, owners[i]));
-            ledger.register(a, quorum, oneShare(owners[i], share), "");
+            ledger.register(a, quorum, oneShare(owners[i], share), 0, "");
         }
     }
 
@@ -311,60 +322,19 @@ contract RegisterTest is Base {
         _refuse(a, sign(keys, typed(domainOf(name, block.chainid, verifier), hashOf(a))), bad);
     }
 
-    /* CONSTRUCTOR */
+    /// A gift even here: what an owner refuses, the registrant keeps or leaves to the commons.
+    function testRegisterShareOfOneWhoRefusesGifts(uint64 share) public {
+        share = uint64(bound(share, 0, GPU));
+        refuseGifts(developer);
+        ILedger.Appraisal memory a = machine(GPU);
+        Signature[] memory quorum = appraised(a);
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(ILedger.RefusesGifts.selector, developer));
+        ledger.register(a, quorum, oneShare(developer, share), 0, "");
 
-    function testConstructorCreatesClasses() public {
-        ILedger.ClassParams[] memory classes = classParams();
-        for (uint256 i; i < classes.length; ++i) {
-            ILedger.ClassParams memory p = classes[i];
-            vm.expectEmit();
-            emit ILedger.ClassCreated(
-                keccak256(bytes(p.name)), p.name, p.kind, p.unit, p.holdBps, p.useBps, p.minLevel, p.floorUnits
-            );
-        }
-        new Ledger(addressesOf(appraiserKeys), THRESHOLD, classes, address(members));
-    }
-
-    function testConstructorBadClass(uint16 bps, uint64 floorUnits) public {
-        ILedger.ClassParams memory p = classParams()[0];
-        bps = uint16(bound(bps, 10_001, type(uint16).max));
-        _refuseClass(ILedger.ClassParams("", p.kind, p.unit, 1, 1, 0, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 0, 1, 0, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, bps, 1, 0, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 0, 0, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, bps, 0, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 1, 6, FLOOR));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 10_000, 1, 0, 0));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 100, 1, 0, 99));
-        floorUnits = uint64(bound(floorUnits, 1 << 63, type(uint64).max));
-        _refuseClass(ILedger.ClassParams(p.name, p.kind, p.unit, 1, 1, 0, floorUnits));
-    }
-
-    function testConstructorClassNamedTwice() public {
-        ILedger.ClassParams[] memory classes = classParams();
-        classes[2].name = classes[0].name;
-        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.BadClass.selector, classes[0].name));
-    }
-
-    function testConstructorTooManyClasses() public {
-        ILedger.ClassParams[] memory classes = new ILedger.ClassParams[](33);
-        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.TooManyClasses.selector, 33, 32));
-    }
-
-    function testConstructorZeroAddress() public {
-        _refuseLedger(classParams(), address(0), abi.encodeWithSelector(ZeroAddress.selector));
-    }
-
-    function _refuseClass(ILedger.ClassParams memory p) private {
-        ILedger.ClassParams[] memory classes = new ILedger.ClassParams[](1);
-        classes[0] = p;
-        _refuseLedger(classes, address(members), abi.encodeWithSelector(ILedger.BadClass.selector, p.name));
-    }
-
-    function _refuseLedger(ILedger.ClassParams[] memory classes, address members_, bytes memory reason) private {
-        address[] memory appraisers = addressesOf(appraiserKeys);
-        vm.expectRevert(reason);
-        new Ledger(appraisers, THRESHOLD, classes, members_);
+        refuseGifts(provider);
+        uint256 asset = registerMachine(provider, GPU);
+        assertEq(ledger.balanceOf(provider, asset), GPU, "its own registration is no gift");
     }
 
     function _refuse(ILedger.Appraisal memory a, bytes memory reason) private {
@@ -374,7 +344,7 @@ contract RegisterTest is Base {
     function _refuse(ILedger.Appraisal memory a, Signature[] memory quorum, bytes memory reason) private {
         vm.prank(provider);
         vm.expectRevert(reason);
-        ledger.register(a, quorum, noShares(), "");
+        ledger.register(a, quorum, noShares(), 0, "");
     }
 
     function _idOf(ILedger.Appraisal memory a) private view returns (uint256) {

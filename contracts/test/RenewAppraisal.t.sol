@@ -35,9 +35,19 @@ contract RenewAppraisalTest is Base {
         assertEq(
             abi.encode(stored),
             abi.encode(
-                ILedger.Asset(
-                    GPUS, provider, expiresAt, a.level, 8 * GPU, contentHash, resultHash, a.meterKeyX, a.meterKeyY
-                )
+                ILedger.Asset({
+                    classId: GPUS,
+                    operator: provider,
+                    expiresAt: expiresAt,
+                    level: a.level,
+                    retired: false,
+                    units: 8 * GPU,
+                    contentHash: contentHash,
+                    resultHash: resultHash,
+                    meterKeyX: a.meterKeyX,
+                    meterKeyY: a.meterKeyY,
+                    commonsPrice: COMMONS_PRICE
+                })
             )
         );
         assertEq(ledger.balanceOf(provider, asset), 8 * GPU);
@@ -142,7 +152,7 @@ contract RenewAppraisalTest is Base {
         Signature[] memory quorum = appraised(a);
         vm.prank(provider);
         vm.expectRevert(abi.encodeWithSelector(ILedger.DeviceInUse.selector, a.devices[0], asset));
-        ledger.register(a, quorum, noShares(), "");
+        ledger.register(a, quorum, noShares(), 0, "");
 
         a = dataset(GPU);
         asset = register(a, noShares());
@@ -150,7 +160,7 @@ contract RenewAppraisalTest is Base {
         quorum = appraised(a);
         vm.prank(provider);
         vm.expectRevert(abi.encodeWithSelector(ILedger.ContentInUse.selector, a.contentHash, asset));
-        ledger.register(a, quorum, noShares(), "");
+        ledger.register(a, quorum, noShares(), 0, "");
         ledger.renew(asset, a, quorum);
     }
 

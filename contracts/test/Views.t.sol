@@ -31,6 +31,12 @@ contract ViewsTest is Base {
         assertTrue(ledger.isAppraiser(addressOf(appraiserKeys[0])));
         assertFalse(ledger.isAppraiser(addressOf(attesterKeys[0])));
         assertEq(ledger.members(), address(members));
+        assertEq(ledger.access(), address(access));
+        assertEq(ledger.meter(), address(meter));
+        assertEq(ledger.token(), address(coin));
+        assertEq(ledger.timelock(), address(timelock));
+        assertEq(ledger.maxClasses(), maxClasses());
+        assertEq(ledger.gracePeriod(), GRACE);
         bytes32[] memory ids = ledger.classIds();
         assertEq(ids.length, 3);
         assertEq(ids[0], GPUS);
@@ -74,6 +80,13 @@ contract ViewsTest is Base {
         assertEq(ledger.name(id), "");
         assertEq(ledger.symbol(id), "");
         assertEq(ledger.tokenURI(id), "");
+        assertEq(ledger.commonsOf(id), 0);
+        assertEq(ledger.revenueOf(id, account), 0);
+        assertEq(ledger.commonsRevenueOf(account), 0);
+        assertFalse(ledger.isSynced(id, account));
+        assertFalse(ledger.canReceive(account));
+        assertTrue(ledger.canSend(account));
+        assertEq(ledger.getFrozenTokens(account, id), 0);
         assertEq(access.leaseOf(word).holder, address(0));
         assertEq(access.capacity(id), 0);
         assertEq(access.issued(id, window), 0);
@@ -95,6 +108,25 @@ contract ViewsTest is Base {
         assertEq(ledger.totalSupply(asset), 8 * GPU);
         assertEq(ledger.tokenURI(asset), "ipfs://manifest");
         assertEq(ledger.contractURI(), 'data:application/json,{"name":"Commonhold Ledger"}');
+    }
+
+    /// ERC-7943 has views, which are here, and a freeze and a forced transfer, which nobody has: so its id is not claimed.
+    function testSendAndReceive() public {
+        address lapsed = _actor("lapsed");
+        admit(lapsed, START + 1 days);
+        refuseGifts(affiliate);
+        assertTrue(ledger.canReceive(lapsed));
+        vm.warp(START + 1 days);
+
+        assertTrue(ledger.canSend(lapsed));
+        assertFalse(ledger.canReceive(lapsed), "lapsed");
+        assertFalse(ledger.canReceive(affiliate), "takes only what it asks for");
+        assertFalse(ledger.canReceive(address(ledger)), "the commons");
+        assertTrue(ledger.canReceive(provider));
+        recover(provider, stranger);
+        assertFalse(ledger.canSend(provider), "replaced");
+        assertFalse(ledger.canReceive(provider), "replaced");
+        assertFalse(ledger.supportsInterface(0x41c4fbad));
     }
 
     function testSupportsInterface(bytes4 other) public view {
