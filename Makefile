@@ -42,6 +42,7 @@ contracts: setup ## build the contracts, within the size that a chain accepts
 contracts-test: contracts ## compare the committed ABIs with the build, test the contracts
 	$(BIN)/python scripts/abi.py --check
 	cd contracts && forge test
+	cd contracts && forge snapshot --check --mc 'GasTest$$'
 
 bench-metering: setup ## readings a second into the database, and the share of what its parts allow
 	$(BIN)/python -m tests.bench.metering
