@@ -7,6 +7,7 @@ import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {ISettings} from "../src/interfaces/ISettings.sol";
 import {Handler} from "./Handler.sol";
+import {UnitsHandler} from "./UnitsHandler.sol";
 
 /// What must hold after any history of what the handler does.
 contract Books is Handler {
@@ -203,17 +204,17 @@ contract InvariantsTest is Test {
         books = new Books();
         books.setUp();
         bytes4[] memory selectors = new bytes4[](31);
-        selectors[0] = Handler.registerAsset.selector;
-        selectors[1] = Handler.renewAppraisal.selector;
-        selectors[2] = Handler.transferUnits.selector;
-        selectors[3] = Handler.declineUnits.selector;
-        selectors[4] = Handler.takeUnits.selector;
-        selectors[5] = Handler.lowerPrice.selector;
-        selectors[6] = Handler.retireAsset.selector;
-        selectors[7] = Handler.syncHolder.selector;
-        selectors[8] = Handler.claimRevenue.selector;
-        selectors[9] = Handler.shareCommons.selector;
-        selectors[10] = Handler.claimCommons.selector;
+        selectors[0] = UnitsHandler.registerAsset.selector;
+        selectors[1] = UnitsHandler.renewAppraisal.selector;
+        selectors[2] = UnitsHandler.transferUnits.selector;
+        selectors[3] = UnitsHandler.declineUnits.selector;
+        selectors[4] = UnitsHandler.takeUnits.selector;
+        selectors[5] = UnitsHandler.lowerPrice.selector;
+        selectors[6] = UnitsHandler.retireAsset.selector;
+        selectors[7] = UnitsHandler.syncHolder.selector;
+        selectors[8] = UnitsHandler.claimRevenue.selector;
+        selectors[9] = UnitsHandler.shareCommons.selector;
+        selectors[10] = UnitsHandler.claimCommons.selector;
         selectors[11] = Handler.openTranche.selector;
         selectors[12] = Handler.acquire.selector;
         selectors[13] = Handler.transferCredits.selector;
