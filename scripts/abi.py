@@ -1,4 +1,4 @@
-"""Copies what forge built into the package: ABI and storage layout of each contract that the service talks to.
+"""Copies what forge built into the package: ABI, code and storage layout of each contract that the service talks to.
 
 Reads contracts/out/, writes service/commonhold/chain/abi/<Name>.json and <Name>.storage.json. With --check it writes
 nothing and fails when a committed file differs from the build. Called by the Makefile, after the build.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CONTRACTS = ("Members", "Ledger", "Access", "Meter", "Coin")
+CONTRACTS = ("Members", "Ledger", "Access", "Meter", "Council", "Timelock", "Factory", "Registry", "Coin")
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "contracts" / "out"
 COMMITTED = ROOT / "service" / "commonhold" / "chain" / "abi"
@@ -55,11 +55,15 @@ def built(name: str) -> Mapping[str, Any]:
 
 
 def render(name: str, artifact: Mapping[str, Any]) -> str:
-    """The text of one ABI file, the same for the same build. Raises ValueError when the build cannot give it."""
-    bytecode = artifact["bytecode"]["object"]
+    """The text of one ABI file, the same for the same build: the ABI, what makes the contract, what runs then, and
+    where each immutable stands in that. Raises ValueError when the build cannot give it."""
+    bytecode, runtime = artifact["bytecode"]["object"], artifact["deployedBytecode"]
     if "__$" in bytecode:
         raise ValueError("expected bytecode with nothing left to link, got a call of an external library")
-    return _text({"contractName": name, "abi": artifact["abi"], "bytecode": bytecode})
+    immutables = runtime.get("immutableReferences", {}).values()
+    places = sorted([place["start"] for place in found] for found in immutables)
+    code = {"bytecode": bytecode, "deployedBytecode": runtime["object"], "immutables": places}
+    return _text({"contractName": name, "abi": artifact["abi"], **code})
 
 
 def render_storage(artifact: Mapping[str, Any]) -> str:

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
 
 from commonhold import p256, signing
-from commonhold.chain.deploy import ClassParams, Genesis, deploy
+from commonhold.chain.deploy import deploy
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.events import Registered
+from commonhold.chain.genesis import ClassParams, Genesis
 from commonhold.chain.node import Anvil
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.send import Mined, Sender
@@ -43,6 +44,7 @@ APPRAISERS = ("appraiser0", "appraiser1", "appraiser2")
 # Who has the chain's own coin for gas. The developer has none: redeeming needs none.
 FUNDED = ("deployer", "provider", "affiliate", "owner", "buyer", "lessee", "relayer", "submitter", "stranger")
 
+DAY_S = 86_400
 WEEK_S = 604_800
 YEAR_S = 365 * 86_400
 COMPUTE, DATA, MODEL = "compute/h100-sxm", "data/text", "model/llm"
@@ -86,6 +88,13 @@ def genesis() -> Genesis:
         window_seconds=WEEK_S,
         horizon=4,
         token=None,
+        detach_delay=DAY_S,
+        recovery_delay=DAY_S,
+        grace_period=DAY_S,
+        settle_delay=DAY_S,
+        timelock_delay=DAY_S,
+        voting_delay=3_600,
+        voting_period=DAY_S,
     )
 
 
@@ -198,12 +207,13 @@ class Deployed:
         operator: str,
         *,
         split: Mapping[str, int] | None = None,
+        commons_price: int = 0,
         uri: str = "http://127.0.0.1:9/",
     ) -> AssetId:
         """The appraised asset is registered; `split` has the units of each owner, all the operator's unless given."""
         shares = [(address_of(owner), units) for owner, units in (split or {operator: appraisal.units}).items()]
         quorum = self.quorum(APPRAISERS[:2], appraisal)
-        mined = await self.send(operator, "Ledger", "register", appraisal, quorum, shares, uri)
+        mined = await self.send(operator, "Ledger", "register", appraisal, quorum, shares, commons_price, uri)
         return next(AssetId(event.asset) for event in mined.events if isinstance(event, Registered))
 
     async def register_compute(
@@ -274,11 +284,18 @@ class Deployed:
         return asset, await self.redeem(holder, credit, seconds)
 
     def signed_receipt(
-        self, lease: Hash32, gpu_ms: int, *, node: str = "node", session: str = "developer", head: Hash32 | None = None
-    ) -> tuple[signing.Receipt, Hash32, Hash32, Hash32, Hash32]:
+        self,
+        lease: Hash32,
+        gpu_ms: int,
+        *,
+        node: str = "node",
+        session: str = "developer",
+        head: Hash32 | None = None,
+        key_number: int = 0,
+    ) -> tuple[signing.Receipt, int, Hash32, Hash32, Hash32, Hash32]:
         """A receipt with both signatures, as Meter.settle takes it."""
         receipt = signing.Receipt(lease, gpu_ms, head or keccak256(b"head"))
         message = signing.preimage(self.deployment.domain("Meter"), receipt)
         halves = [p256.sign_es256(p256_of(role), message) for role in (node, session)]
         r_s = [Hash32(half) for signature in halves for half in (signature[:32], signature[32:])]
-        return receipt, r_s[0], r_s[1], r_s[2], r_s[3]
+        return receipt, key_number, r_s[0], r_s[1], r_s[2], r_s[3]

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from commonhold import signing
-from commonhold.chain import events
+from commonhold.chain import events, governing
 from commonhold.chain.contract import contract
 from commonhold.chain.decode import UnknownEvent, decode
 from commonhold.chain.deployment import FOLLOWED
@@ -38,10 +38,28 @@ async def test_every_event_of_the_abis_has_a_class_and_every_class_an_event() ->
 async def test_the_deployment_tells_its_classes(deployed: Deployed) -> None:
     found = await told(deployed, deployed.deployment.block)
 
-    assert found == [
+    assert [event for event in found if isinstance(event, events.ClassCreated)] == [
         events.ClassCreated(class_id(c.name), c.name, c.kind, c.unit, c.hold_bps, c.use_bps, c.min_level, c.floor_units)  # type: ignore[arg-type]
         for c in CLASSES
     ]
+
+
+async def test_the_deployment_tells_its_quorums_and_the_roles_of_its_timelock(deployed: Deployed) -> None:
+    found = await told(deployed, deployed.deployment.block)
+
+    signers = {(event.contract, event.signer) for event in found if isinstance(event, governing.SignerAdded)}
+    assert signers == {("Members", address_of(role)) for role in ATTESTERS} | {
+        ("Ledger", address_of(role)) for role in APPRAISERS
+    }
+    values = [event for event in found if isinstance(event, governing.SettingChanged)]
+    assert sorted((event.contract, event.name.rstrip(b"\0"), event.value) for event in values) == [
+        ("Ledger", b"threshold", 2),
+        ("Members", b"admissionsPerDay", 100),
+        ("Members", b"threshold", 2),
+    ]
+    d = deployed.deployment
+    granted = {event.account for event in found if isinstance(event, governing.RoleGranted)}
+    assert granted == {d.council, d.timelock, ZERO}
 
 
 async def test_members_tell_admission_renewal_and_both_ways_into_a_group(deployed: Deployed) -> None:
@@ -67,7 +85,7 @@ async def test_members_tell_admission_renewal_and_both_ways_into_a_group(deploye
     assert admitted[0].nullifier == keccak256(b"person owner")
     assert admitted[0].since >= now
     assert found[3:] == [
-        events.Renewed(owner, until + 1),
+        events.Renewed(owner, admitted[0].since, until + 1),
         events.Attached(affiliate, owner, affiliate, owner, ZERO32),
         events.Attached(stranger, owner, stranger, owner, keccak256(b"what they saw")),
     ]
@@ -95,6 +113,7 @@ async def test_the_ledger_tells_assets_and_every_movement_of_units(deployed: Dep
                 asset, class_id(COMPUTE), provider, Units(40 * UNIT), 3, "development", appraisal.content_hash,
                 appraisal.result_hash, appraisal.devices, *keys, appraisal.expires_at, "http://127.0.0.1:9/é",
             ),
+            events.CommonsPriced(asset, 0),
             # Of 100 GPUs (the class's floor) one group may hold 30: the others go to the commons.
             events.Transfer("Ledger", provider, ZERO, provider, asset, 30 * UNIT),
             events.Transfer("Ledger", provider, ZERO, ledger, asset, 10 * UNIT),
@@ -136,11 +155,11 @@ async def test_access_and_meter_tell_the_way_of_a_credit(deployed: Deployed) -> 
         *either(
             found,
             events.Transfer("Access", relayer, buyer, ZERO, credit, 60),
-            events.Redeemed(lease, buyer, credit, 60, redeemed.starts_at, Hash32(point[:32]), Hash32(point[32:])),
+            events.Redeemed(lease, buyer, credit, 60, redeemed.starts_at, 3, Hash32(point[:32]), Hash32(point[32:])),
         ),
         *either(
             found,
-            events.Released(lease, provider, 140),
+            events.Accrued(asset, 140),
             events.Settled(lease, class_id(COMPUTE), buyer, window, 3, 20_000, 20_000, 140, keccak256(b"head")),
         ),
         events.OperatorSet("Access", provider, relayer, True),

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from commonhold.chain.deployment import FOLLOWED, Deployment
+from commonhold.chain.deployment import MADE, Deployment
 from commonhold.errors import BadInput
 from commonhold.signing import Domain
 from commonhold.units import Address, BlockNumber, Hash32
+from tests.actors import genesis
 
+ADDRESSES = ("members", "ledger", "access", "meter", "council", "timelock", "factory", "token", "deployer")
 BAD = Path(__file__).parent / "deployments"
 GOOD = Deployment(
     chain_id=31337,
@@ -19,10 +21,16 @@ GOOD = Deployment(
     ledger=Address(b"\x02" * 20),
     access=Address(b"\x03" * 20),
     meter=Address(b"\x04" * 20),
+    council=Address(b"\x07" * 20),
+    timelock=Address(b"\x08" * 20),
+    factory=Address(b"\x09" * 20),
     token=Address(b"\x05" * 20),
     block=BlockNumber(7),
     block_hash=Hash32(b"\x06" * 32),
     deployer=Address(b"\xab" * 20),
+    salt=Hash32(b"\x0a" * 32),
+    code={name: Hash32(bytes([at]) * 32) for at, name in enumerate(MADE)},
+    genesis=genesis(),
 )
 REASONS = {
     "address_checksum_wrong": "deployer: address 0xAbABaBAb.*: EIP-55 checksum does not match",
@@ -35,6 +43,9 @@ REASONS = {
     "hash_number": "block_hash: expected text, got 6",
     "hash_short": "block_hash: hash '0x06': expected 0x and 64 hexadecimal digits",
     "key_extra": "unknown: owner; expected only access, block",
+    "genesis_field_missing": "genesis: missing: horizon",
+    "genesis_class_odd": "classes: kind: expected one of DATA, MODEL, COMPUTE, got 'GPU'",
+    "code_missing": "code: expected a hash for each of Members, .*, got ",
     "key_missing": "missing: ledger, meter",
     "key_twice": "expected JSON, got: key 'chain_id' twice",
     "list": "expected a JSON object, got: list",
@@ -74,7 +85,10 @@ def test_every_field_counts_in_the_fingerprint_and_the_order_of_the_file_does_no
         {"chain_id": 1},
         {"block": BlockNumber(8)},
         {"block_hash": Hash32(b"\x07" * 32)},
-        *({name: Address(b"\x0f" * 20)} for name in ("members", "ledger", "access", "meter", "token", "deployer")),
+        *({name: Address(b"\x0f" * 20)} for name in ADDRESSES),
+        {"salt": Hash32(b"\x0f" * 32)},
+        {"code": {**GOOD.code, "Meter": Hash32(b"\x0f" * 32)}},
+        {"genesis": replace(GOOD.genesis, horizon=GOOD.genesis.horizon + 1)},
     ]
     turned = json.dumps(dict(reversed(json.loads(GOOD.to_json()).items())))
 
@@ -85,8 +99,15 @@ def test_every_field_counts_in_the_fingerprint_and_the_order_of_the_file_does_no
 
 
 def test_contracts_are_found_by_name_and_address() -> None:
-    for name in (*FOLLOWED, "Coin"):
+    for name in (*MADE, "Coin"):
         assert GOOD.contract_at(GOOD.address_of(name)) == name
     assert GOOD.contract_at(GOOD.deployer) is None
-    assert GOOD.followed == (GOOD.members, GOOD.ledger, GOOD.access, GOOD.meter)
+    assert GOOD.followed == (
+        GOOD.members,
+        GOOD.ledger,
+        GOOD.access,
+        GOOD.meter,
+        GOOD.council,
+        GOOD.timelock,
+    )
     assert GOOD.domain("Ledger") == Domain("Ledger", 31337, GOOD.ledger)

@@ -20,11 +20,11 @@ from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.registry import BaseEquals
 from eth_abi.registry import registry as default_registry
 
-from commonhold.chain.deployment import ContractName
+from commonhold.chain.deployment import MADE, ContractName
 from commonhold.errors import CommonholdError
 from commonhold.units import Hash32, address_text, hex_text, keccak256
 
-CONTRACTS: tuple[ContractName, ...] = ("Members", "Ledger", "Access", "Meter", "Coin")
+CONTRACTS: tuple[ContractName, ...] = (*MADE, "Coin")
 
 
 class BadCallData(CommonholdError):
@@ -64,6 +64,8 @@ class Contract:
 
     name: ContractName
     bytecode: bytes
+    runtime: bytes  # what runs, with zeros where immutables are
+    immutables: tuple[tuple[int, ...], ...]  # of each, where it stands in it, 32 bytes long
     constructor: tuple[Parameter, ...]
     functions: Mapping[str, Entry]
     events: Mapping[Hash32, Entry]
@@ -86,6 +88,8 @@ def contract(name: ContractName) -> Contract:
     return Contract(
         name=name,
         bytecode=bytes.fromhex(built["bytecode"].removeprefix("0x")),
+        runtime=bytes.fromhex(built["deployedBytecode"].removeprefix("0x")),
+        immutables=tuple(tuple(places) for places in built["immutables"]),
         constructor=kinds["constructor"][0].inputs if kinds["constructor"] else (),
         functions=functions,
         events={entry.hash: entry for entry in kinds["event"]},

@@ -6,18 +6,31 @@ Nothing is skipped: a log of our contracts that is not understood is an error, w
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
+from typing import get_args
 
-from commonhold.chain import events
+from commonhold.chain import events, governing
 from commonhold.chain.contract import BadCallData, Entry, contract, decode_values, snake
-from commonhold.chain.deployment import ContractName, Deployment
+from commonhold.chain.deployment import FOLLOWED, ContractName, Deployment
 from commonhold.chain.events import ChainEvent
 from commonhold.chain.stamp import RawLog
 from commonhold.errors import CommonholdError
 from commonhold.units import Hash32, address_text, hex_text
 
 # Events that two contracts have: the value says which of them told it.
-_SHARED = (events.Transfer, events.OperatorSet, events.Approval, events.EIP712DomainChanged)
-
+_SHARED = (
+    events.Transfer,
+    events.OperatorSet,
+    events.Approval,
+    events.EIP712DomainChanged,
+    governing.SettingChanged,
+    governing.SettingScheduled,
+    governing.SettingCancelled,
+    governing.Abdicated,
+    governing.SignerScheduled,
+    governing.SignerAdded,
+    governing.SignerRemoved,
+)
+_KINDS: dict[str, Callable[..., ChainEvent]] = {kind.__name__: kind for kind in get_args(ChainEvent)}
 
 Slicer = Callable[[RawLog], ChainEvent | None]
 
@@ -37,7 +50,7 @@ class UnknownEvent(CommonholdError):
 def decode(log: RawLog, deployment: Deployment) -> ChainEvent:
     """The event that `log` is. Raises UnknownEvent, naming contract, topic, block and log index."""
     name = deployment.contract_at(log.address)
-    if name is None or name == "Coin":
+    if name is None or name not in FOLLOWED:
         raise UnknownEvent(f"{_where(log)} is by {name or 'none of our contracts'}, expected one that is followed")
     return decode_of(name, log)
 
@@ -52,7 +65,7 @@ def decode_of(name: ContractName, log: RawLog) -> ChainEvent:
 def by_abi(name: ContractName, log: RawLog) -> ChainEvent:
     """As `decode_of`, by the ABI library: for what has lists or text, and to say what is wrong with the rest."""
     entry = contract(name).events.get(log.topics[0]) if log.topics else None
-    made = getattr(events, entry.name, None) if entry else None
+    made = _KINDS.get(entry.name) if entry else None
     if entry is None or made is None:
         topic = hex_text(log.topics[0]) if log.topics else "none"
         raise UnknownEvent(f"{_where(log)} of {name} has topic {topic}, which is no event that this version knows")
@@ -85,7 +98,7 @@ def _slicers(name: ContractName) -> dict[Hash32, Slicer]:
 
 def _slicer(name: ContractName, entry: Entry) -> Slicer | None:
     """None: by_abi must read it. The slicer's None: it does not fit, by_abi says why."""
-    made: Callable[..., ChainEvent] | None = getattr(events, entry.name, None)
+    made = _KINDS.get(entry.name)
     parameters = sorted(entry.inputs, key=lambda parameter: not parameter.indexed)
     if made is None or not all(parameter.kind in _WORDS for parameter in parameters):
         return None

@@ -5,20 +5,24 @@ A deployment is written once, by deploy.py, and never changes. Its JSON has exac
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from commonhold.chain.genesis import Genesis
 from commonhold.errors import BadInput, CommonholdError
 from commonhold.signing import Domain
-from commonhold.units import Address, BlockNumber, Hash32, address_text, hex_text, to_address, to_hash32
+from commonhold.units import Address, BlockNumber, Hash32, address_text, hex_text, keccak256, to_address, to_hash32
 
-ContractName = Literal["Members", "Ledger", "Access", "Meter", "Coin"]
+ContractName = Literal["Members", "Ledger", "Access", "Meter", "Council", "Timelock", "Factory", "Registry", "Coin"]
 
-FOLLOWED: tuple[ContractName, ...] = ("Members", "Ledger", "Access", "Meter")  # whose events are the state
+# Whose events are the state.
+FOLLOWED: tuple[ContractName, ...] = ("Members", "Ledger", "Access", "Meter", "Council", "Timelock")
+MADE: tuple[ContractName, ...] = (*FOLLOWED, "Factory", "Registry")  # whose code is ours; the token is anybody's
 
 _NUMBERS = ("chain_id", "block")
-_HASHES = ("block_hash",)
+_HASHES = ("block_hash", "salt")
 
 
 class WrongChain(CommonholdError):
@@ -30,17 +34,24 @@ class WrongChain(CommonholdError):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Five contracts of one chain. `token` is the payment token (Coin on development chains)."""
+    """The contracts of one chain, and what they were made with. `token` is the payment token (Coin on development
+    chains)."""
 
     chain_id: int
     members: Address
     ledger: Address
     access: Address
     meter: Address
+    council: Address
+    timelock: Address
+    factory: Address
     token: Address
     block: BlockNumber  # first block that may have events of these contracts
     block_hash: Hash32
     deployer: Address
+    salt: Hash32  # with the deployer and the factory it gives the addresses
+    code: Mapping[str, Hash32]  # keccak-256 of what runs at each contract of MADE, by name
+    genesis: Genesis
 
     @classmethod
     def load(cls, path: Path) -> "Deployment":
@@ -77,10 +88,10 @@ class Deployment:
             raise BadInput(f"unknown: {', '.join(extra)}; expected only {', '.join(sorted(expected))}")
 
         deployment = cls(**{name: _parse(name, value) for name, value in found.items()})
-        addresses = [deployment.address_of(name) for name in (*FOLLOWED, "Coin")]
+        addresses = [deployment.address_of(name) for name in (*MADE, "Coin")]
         for at, address in enumerate(addresses):
             if address in addresses[:at]:
-                raise BadInput(f"address {address_text(address)} is given twice, expected five contracts")
+                raise BadInput(f"address {address_text(address)} is given twice, expected {len(addresses)} contracts")
             if address == bytes(20):
                 raise BadInput("the zero address is no contract")
         return deployment
@@ -100,15 +111,27 @@ class Deployment:
             "Ledger": self.ledger,
             "Access": self.access,
             "Meter": self.meter,
+            "Council": self.council,
+            "Timelock": self.timelock,
+            "Factory": self.factory,
+            "Registry": self.registry,
             "Coin": self.token,
         }[name]
 
     def contract_at(self, address: bytes) -> ContractName | None:
         """The contract with this address; None: it is none of ours."""
-        for name in (*FOLLOWED, "Coin"):
+        for name in (*MADE, "Coin"):
             if self.address_of(name) == address:
                 return name
         return None
+
+    @property
+    def registry(self) -> Address:
+        """Where the code is that the ledger runs as its own: the first contract that the ledger made.
+
+        Source: Ethereum Yellow Paper, section 7: of the hash of maker and nonce in RLP.
+        """
+        return Address(keccak256(b"\xd6\x94" + self.ledger + b"\x01")[12:])
 
     @property
     def followed(self) -> tuple[Address, ...]:
@@ -120,13 +143,17 @@ class Deployment:
         canonical = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
         return Hash32(hashlib.sha256(canonical.encode()).digest())
 
-    def _plain(self) -> dict[str, int | str]:
+    def _plain(self) -> dict[str, Any]:
         return {field.name: _text(field.name, getattr(self, field.name)) for field in fields(self)}
 
 
-def _text(name: str, value: Any) -> int | str:
+def _text(name: str, value: Any) -> Any:
     if name in _NUMBERS:
         return int(value)
+    if name == "genesis":
+        return value.to_json()
+    if name == "code":
+        return {contract: hex_text(digest) for contract, digest in value.items()}
     return hex_text(value) if name in _HASHES else address_text(value)
 
 
@@ -135,12 +162,23 @@ def _parse(name: str, value: object) -> Any:
         if type(value) is not int or not 0 <= value < 1 << 63:
             raise BadInput(f"{name}: expected a whole number below 2^63, got {value!r:.80}")
         return value
+    if name == "genesis":
+        return Genesis.from_json(value)
+    if name == "code":
+        return _code(value)
     if not isinstance(value, str):
         raise BadInput(f"{name}: expected text, got {value!r:.80}")
     try:
         return to_hash32(value) if name in _HASHES else to_address(value)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
+
+
+def _code(value: object) -> Mapping[str, Hash32]:
+    if not isinstance(value, dict) or value.keys() != set(MADE):
+        got = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise BadInput(f"code: expected a hash for each of {', '.join(MADE)}, got {got}")
+    return {name: _parse("block_hash", digest) for name, digest in value.items()}
 
 
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,11 +1,13 @@
 """What the contracts tell: one frozen value per event, in the words of the ABI (there in camel case).
 
-Made by decode.py. Where a thing happened is not part of it: that is the log's, and the block's.
+Made by decode.py; those of settings, quorums and votes are in governing.py. Where a thing happened is not part of it:
+that is the log's, and the block's.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+from commonhold.chain.governing import GovernanceEvent
 from commonhold.units import Address, AssetId, CreditId, Hash32, Units
 
 Erc6909 = Literal["Ledger", "Access"]  # the two contracts with balances
@@ -22,7 +24,13 @@ class Admitted:
 @dataclass(frozen=True, slots=True)
 class Renewed:
     member: Address
+    since: int  # start of the unbroken membership
     until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    member: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,62 @@ class Attached:
     old_root: Address
     new_root: Address
     evidence: Hash32  # zero: both sides signed
+
+
+@dataclass(frozen=True, slots=True)
+class DetachStarted:
+    member: Address
+    root: Address
+    evidence: Hash32
+    ready_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetachChallenged:
+    member: Address
+    by: Address
+    evidence: Hash32
+    ready_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetachCancelled:
+    member: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    member: Address
+    old_controller: Address
+    old_root: Address
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStarted:
+    member: Address
+    successor: Address
+    evidence: Hash32
+    ready_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryVetoed:
+    member: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    member: Address
+    successor: Address
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiftsRefused:
+    member: Address
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +137,77 @@ class AppraisalRenewed:
     meter_key_x: Hash32
     meter_key_y: Hash32
     expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsPriced:
+    asset: AssetId
+    price: int  # of 1.000000 units, in the payment token's smallest unit
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    asset: AssetId
+    buyer: Address
+    units: Units
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    asset: AssetId
+    class_id: Hash32
+    units: Units
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    asset: AssetId
+    holder: Address
+    units: Units
+
+
+@dataclass(frozen=True, slots=True)
+class Accrued:
+    asset: AssetId
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    asset: AssetId
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsShared:
+    asset: AssetId
+    amount: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsClaimed:
+    root: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsRecovered:
+    asset: AssetId
+    member: Address
+    successor: Address
+    units: Units
+    revenue: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverLimit:
+    class_id: Hash32
+    root: Address
+    held: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +266,56 @@ class Redeemed:
     id: CreditId
     amount: int
     starts_at: int
+    level: int
     key_x: Hash32
     key_y: Hash32
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class LeaseSplit:
+    lease: Hash32
+    part: Hash32
+    amount: int
+    starts_at: int
+    key_x: Hash32
+    key_y: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class ToppedUp:
+    lease: Hash32
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotated:
+    lease: Hash32
+    number: int
+    key_x: Hash32
+    key_y: Hash32
+    until: int  # the key before proves use until then
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
     lease: Hash32
     to: Address
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsRefunded:
+    id: CreditId
+    holder: Address
+    credits: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecovered:
+    lease: Hash32
+    member: Address
+    successor: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +347,47 @@ class EIP712DomainChanged:  # the name that ERC-5267 gives it; our contracts' do
     contract: str
 
 
-ChainEvent = (
+MarketEvent = (
     Admitted
     | Renewed
+    | Lapsed
     | Attached
+    | DetachStarted
+    | DetachChallenged
+    | DetachCancelled
+    | Detached
+    | RecoveryStarted
+    | RecoveryVetoed
+    | Recovered
+    | GiftsRefused
     | ClassCreated
     | Registered
     | AppraisalRenewed
+    | CommonsPriced
+    | Taken
+    | Retired
+    | Synced
+    | Accrued
+    | Claimed
+    | CommonsShared
+    | CommonsClaimed
+    | UnitsRecovered
+    | OverLimit
     | Transfer
     | OperatorSet
     | Approval
     | Opened
     | Bought
     | Redeemed
-    | Released
+    | LeaseSplit
+    | ToppedUp
+    | KeyRotated
+    | Refunded
+    | CreditsRefunded
+    | LeaseRecovered
     | Settled
     | Anchored
     | EIP712DomainChanged
 )
+
+ChainEvent = MarketEvent | GovernanceEvent

@@ -13,6 +13,7 @@ from commonhold.chain.outbox import MAX_GAS, NoFunds, Outbox, TransactionTimeout
 from commonhold.chain.revert import ContractRefused
 from commonhold.chain.rpc import Receipt, Rpc
 from commonhold.chain.stamp import BlockStamp
+from commonhold.signing import Domain
 from commonhold.units import Address, Hash32, address_text, hex_text
 
 __all__ = ["ContractRefused", "Mined", "NoFunds", "Sender", "TransactionTimeout"]
@@ -43,6 +44,10 @@ class Sender:
     @property
     def address(self) -> Address:
         return self._outbox.address
+
+    def domain(self, name: ContractName) -> Domain:
+        """Where statements to a contract of this deployment count."""
+        return self._deployment.domain(name)
 
     def __repr__(self) -> str:
         return f"Sender({address_text(self.address)})"
