@@ -40,6 +40,7 @@ async def _rows(db: Db) -> None:
     members = [(PROVIDER, b"\1" * 32), (DEVELOPER, b"\2" * 32)]
     for member, nullifier in members:
         values = {"address": member, "nullifier": nullifier, "root": member, "since": 1, "until": LATER_S}
+        values |= {"counted": True, "refuses_gifts": False}
         await db.execute(sa.insert(t.member).values(values))
     limits = {"hold_bps": 10_000, "use_bps": 10_000, "min_level": 0, "floor_units": 0, "total_units": 2 * GPUS * UNIT}
     await db.execute(sa.insert(t.asset_class).values(class_id=CLASS, name="compute/test", kind=2, unit="GPU", **limits))
@@ -49,6 +50,7 @@ async def _rows(db: Db) -> None:
         row = {"asset": asset, "class_id": CLASS, "operator": PROVIDER, "units": GPUS * UNIT, "level": 3}
         row |= {"policy": "development", "content_hash": ZERO32, "result_hash": ZERO32, "uri": "http://node"}
         row |= {"appraised_at": NOW_S - 600, "expires_at": EXPIRES_S, "meter_key": p256_point(NODE.public_key())}
+        row |= {"retired": False, "commons_price_wei": 0, "accrued_wei": 0, "claimed_wei": 0, "shared_wei": 0}
         await db.execute(sa.insert(t.asset).values(row))
     for lease, (asset, tranche) in leases.items():
         credit = credit_id(asset, window, tranche)
@@ -56,6 +58,7 @@ async def _rows(db: Db) -> None:
         await db.execute(sa.insert(t.offer).values(row))
         row = {"lease": lease, "holder": DEVELOPER, "credit_id": credit, "seconds": SECONDS, "starts_at": NOW_S}
         row |= {"session_key": p256_point(SESSION.public_key()), "redeemed_block": 1, "settled_ms": 0, "paid_wei": 0}
+        row |= {"level": 3, "key_number": 0, "changes": 0}
         await db.execute(sa.insert(t.lease).values(row))
 
 

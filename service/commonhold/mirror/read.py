@@ -35,11 +35,17 @@ class Position:
 @dataclass(frozen=True, slots=True)
 class Member:
     address: Address
-    nullifier: Hash32
+    nullifier: Hash32 | None  # None: it took another's place
     controller: Address | None  # None: nobody controls it, it is its group's root
     root: Address
-    since: int
-    until: int
+    since: int  # start of the unbroken membership
+    until: int  # 0: it was replaced
+    counted: bool  # a root that is among the groups
+    refuses_gifts: bool
+    successor: Address | None  # who took its place
+    detach_ready_at: int | None
+    recovery_to: Address | None
+    recovery_ready_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ class AssetRow:
     meter_key: bytes | None  # x || y; None: no node serves it
     appraised_at: int
     expires_at: int
+    retired: bool
+    commons_price_wei: Wei  # of 1.000000 units
+    accrued_wei: Wei
+    claimed_wei: Wei
+    shared_wei: Wei  # among the groups, of what the commons earned
     uri: str
 
 
@@ -76,6 +87,7 @@ class Holding:
     asset: AssetId
     owner: Address  # the ledger's own address: the commons
     units: Units
+    counted: bool  # in what its group holds; False: of a retired asset, and synced
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +115,29 @@ class LeaseRow:
     credit_id: CreditId
     seconds: Seconds
     starts_at: int
-    session_key: bytes  # x || y
+    level: int
+    session_key: bytes  # x || y, the present one
+    key_number: int
+    changes: int
+    part_of: Hash32 | None
     redeemed_block: BlockNumber
     settled_ms: GpuMs
     paid_wei: Wei
+    refunded_wei: Wei | None
     asset: AssetId
     window: Window
     tranche: int
     price_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class FormerKey:
+    """A session key that was replaced; it proves use until `until`."""
+
+    lease: Hash32
+    number: int
+    session_key: bytes
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +302,12 @@ async def redemptions_since(db: ReadDb, root: Address, since_s: int) -> int:
     return int((await db.execute(found.where(t.member.c.root == root, t.block.c.timestamp > since_s))).scalar_one())
 
 
+async def former_keys(db: ReadDb, lease: Hash32) -> list[FormerKey]:
+    """The session keys that the lease had before its present one, the oldest first."""
+    c = t.former_key.c
+    return await _all(db, FormerKey, sa.select(t.former_key).where(c.lease == lease).order_by(c.number))
+
+
 async def delivered(db: ReadDb) -> list[Delivered]:
     """GPU-milliseconds settled, per class, window, group (as it was when settled) and assurance level."""
     c = t.delivered.c
@@ -292,7 +325,7 @@ async def anchors(db: ReadDb, submitter: Address | None = None) -> list[Anchor]:
 def _owned(class_id: Hash32) -> sa.Select[Any]:
     """FROM the holdings of a class with their owners' groups. The commons has no member row, so it is left out."""
     joined = t.holding.join(t.asset).join(t.member, t.member.c.address == t.holding.c.owner)
-    return sa.select().select_from(joined).where(t.asset.c.class_id == class_id)
+    return sa.select().select_from(joined).where(t.asset.c.class_id == class_id, t.holding.c.counted)
 
 
 def _leases() -> sa.Select[Any]:

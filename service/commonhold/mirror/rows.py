@@ -154,8 +154,13 @@ async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[
         marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(keys))
         text = f"SELECT {shown} FROM {table.name} WHERE ({keyed}) IN (VALUES {marks})"  # noqa: S608
         found = await db.exec_driver_sql(text, tuple(value for key in keys for value in key))
+    # SQLite has numbers for what is true or false: a row must be the same value, however it was read.
+    flags = {column.name for column in table.columns if isinstance(column.type, sa.Boolean)}
     return [
-        {name: int.from_bytes(value) if wide else value for (name, wide), value in zip(columns, row, strict=True)}
+        {
+            name: int.from_bytes(value) if wide and value is not None else bool(value) if name in flags else value
+            for (name, wide), value in zip(columns, row, strict=True)
+        }
         for row in found
     ]
 

@@ -57,11 +57,67 @@ member = sa.Table(
     "member",
     metadata,
     sa.Column("address", sa.LargeBinary(20), primary_key=True),
-    sa.Column("nullifier", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("nullifier", sa.LargeBinary(32), nullable=True, unique=True, comment="null: it took another's place"),
     sa.Column("controller", sa.LargeBinary(20), nullable=True, comment="null: nobody controls it"),
     sa.Column("root", sa.LargeBinary(20), nullable=False, index=True, comment="the group it counts in"),
-    sa.Column("since", sa.BigInteger, nullable=False),
-    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False, comment="start of the unbroken membership"),
+    sa.Column("until", sa.BigInteger, nullable=False, comment="0: it was replaced"),
+    sa.Column("counted", sa.Boolean, nullable=False, comment="a root that is among the groups"),
+    sa.Column("refuses_gifts", sa.Boolean, nullable=False, comment="it takes only what it asked for"),
+    sa.Column("successor", sa.LargeBinary(20), nullable=True, comment="who took its place; null: nobody"),
+    sa.Column("detach_ready_at", sa.BigInteger, nullable=True, comment="when it can leave its group; null: it stays"),
+    sa.Column("recovery_to", sa.LargeBinary(20), nullable=True, comment="who is to take its place; null: nobody"),
+    sa.Column("recovery_ready_at", sa.BigInteger, nullable=True),
+)
+
+# What the council may change. Those of a class have its id as subject, those of a contract zero.
+setting = sa.Table(
+    "setting",
+    metadata,
+    sa.Column("contract", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("subject", sa.LargeBinary(32), primary_key=True),
+    sa.Column("value", U256, nullable=True, comment='null: "signers", which has none'),
+    sa.Column("changed_at", sa.BigInteger, nullable=True, comment="Unix seconds; null: it is as at the beginning"),
+    sa.Column("pending", U256, nullable=True, comment="the value that waits; null: none"),
+    sa.Column("ready_at", sa.BigInteger, nullable=True, comment="from when it may be carried out"),
+    sa.Column("abdicated", sa.Boolean, nullable=False, comment="it never changes again"),
+)
+
+signer = sa.Table(
+    "signer",
+    metadata,
+    sa.Column("contract", sa.String(16), primary_key=True, comment="Members: attesters. Ledger: appraisers"),
+    sa.Column("signer", sa.LargeBinary(20), primary_key=True),
+    sa.Column("signs", sa.Boolean, nullable=False),
+    sa.Column("ready_at", sa.BigInteger, nullable=True, comment="when it may be added; null: it was not scheduled"),
+)
+
+proposal = sa.Table(
+    "proposal",
+    metadata,
+    sa.Column("proposal_id", U256, primary_key=True),
+    sa.Column("proposer", sa.LargeBinary(20), nullable=False),
+    sa.Column("calls", sa.String, nullable=False, comment="JSON: target, value and data of each"),
+    sa.Column("description", sa.String, nullable=False),
+    sa.Column("vote_start", U256, nullable=False, comment="the snapshot, Unix seconds"),
+    sa.Column("vote_end", U256, nullable=False),
+    sa.Column("against", sa.BigInteger, nullable=False, comment="votes"),
+    sa.Column("in_favour", sa.BigInteger, nullable=False),
+    sa.Column("abstaining", sa.BigInteger, nullable=False),
+    sa.Column("ready_at", U256, nullable=True, comment="when it may be executed; null: it is not queued"),
+    sa.Column("outcome", sa.String(16), nullable=True, comment="executed, canceled; null: neither yet"),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
+)
+
+vote = sa.Table(
+    "vote",
+    metadata,
+    sa.Column("proposal_id", U256, sa.ForeignKey(proposal.c.proposal_id), primary_key=True),
+    sa.Column("voter", sa.LargeBinary(20), primary_key=True),
+    sa.Column("support", sa.Integer, nullable=False, comment="0 against, 1 in favour, 2 abstains"),
+    sa.Column("weight", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
 )
 
 asset_class = sa.Table(
@@ -92,6 +148,11 @@ asset = sa.Table(
     sa.Column("meter_key", sa.LargeBinary(64), nullable=True, comment="x || y of the node's P-256 key; null: no node"),
     sa.Column("appraised_at", sa.BigInteger, nullable=False, comment="timestamp of the block of the last appraisal"),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("retired", sa.Boolean, nullable=False, comment="it is in the total of its class no more"),
+    sa.Column("commons_price_wei", U256, nullable=False, comment="of 1.000000 units of the commons"),
+    sa.Column("accrued_wei", U256, nullable=False, comment="revenue of all its units, ever"),
+    sa.Column("claimed_wei", U256, nullable=False, comment="what its holders were paid of it"),
+    sa.Column("shared_wei", U256, nullable=False, comment="what of the commons' part was shared among the groups"),
     sa.Column("uri", sa.String, nullable=False),
 )
 
@@ -110,6 +171,22 @@ holding = sa.Table(
     sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), primary_key=True),
     sa.Column("owner", sa.LargeBinary(20), primary_key=True, index=True),
     sa.Column("units", sa.BigInteger, sa.CheckConstraint("units > 0", name="positive"), nullable=False),
+    sa.Column("counted", sa.Boolean, nullable=False, comment="in what its group holds"),
+)
+
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), primary_key=True),
+    sa.Column("account", sa.LargeBinary(20), primary_key=True, index=True),
+    sa.Column("amount_wei", U256, nullable=False, comment="revenue of the asset that it was paid, ever"),
+)
+
+commons_claim = sa.Table(
+    "commons_claim",
+    metadata,
+    sa.Column("root", sa.LargeBinary(20), primary_key=True),
+    sa.Column("amount_wei", U256, nullable=False, comment="of the commons' revenue that the group was paid, ever"),
 )
 
 offer = sa.Table(
@@ -138,12 +215,27 @@ lease = sa.Table(
     sa.Column("credit_id", U256, sa.ForeignKey(offer.c.credit_id), nullable=False, index=True),
     sa.Column("seconds", sa.BigInteger, nullable=False),
     sa.Column("starts_at", sa.BigInteger, nullable=False),
-    sa.Column("session_key", sa.LargeBinary(64), nullable=False, comment="x || y, P-256"),
+    sa.Column("level", sa.Integer, nullable=False, comment="of the asset, when the lease was made"),
+    sa.Column("session_key", sa.LargeBinary(64), nullable=False, comment="x || y, P-256; the present one"),
+    sa.Column("key_number", sa.Integer, nullable=False, comment="of the session key, from 0"),
+    sa.Column("changes", sa.Integer, nullable=False, comment="the number of the next statement about it"),
+    sa.Column("part_of", sa.LargeBinary(32), nullable=True, comment="the lease that it was split from"),
     sa.Column("redeemed_block", sa.BigInteger, nullable=False),
     sa.Column("settled_ms", sa.BigInteger, nullable=False, comment="cumulative GPU-ms settled on chain"),
-    sa.Column("paid_wei", U256, nullable=False),
+    sa.Column("paid_wei", U256, nullable=False, comment="accrued to the holders of the asset"),
+    sa.Column("refunded_wei", U256, nullable=True, comment="null: not refunded"),
     # settled_ms <= seconds * 1000, without a product that might overflow
     sa.CheckConstraint("(settled_ms + 999) / 1000 <= seconds", name="within_lease"),
+)
+
+# Session keys that were replaced, and the last second whose use each proves.
+former_key = sa.Table(
+    "former_key",
+    metadata,
+    sa.Column("lease", sa.LargeBinary(32), sa.ForeignKey(lease.c.lease), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("session_key", sa.LargeBinary(64), nullable=False, comment="x || y, P-256"),
+    sa.Column("until", sa.BigInteger, nullable=False),
 )
 
 delivered = sa.Table(
@@ -171,7 +263,25 @@ anchor = sa.Table(
 )
 
 # What `digest` covers and a reorg must restore. A table comes after those it refers to.
-STATE = (member, asset_class, asset, device, holding, offer, credit, lease, delivered, anchor)
+STATE = (
+    member,
+    setting,
+    signer,
+    proposal,
+    vote,
+    asset_class,
+    asset,
+    device,
+    holding,
+    claim,
+    commons_claim,
+    offer,
+    credit,
+    lease,
+    former_key,
+    delivered,
+    anchor,
+)
 
 # By whose rows the past is asked for, beside the primary keys; none of these columns ever changes for a key.
 _ASKED_BY = {"holding": "owner", "credit": "holder", "lease": "holder"}
