@@ -16,7 +16,7 @@ from commonhold.access.token import AccessClaims
 from commonhold.db import Db
 from commonhold.limits import budget
 from commonhold.mirror import read
-from commonhold.units import Address, GpuMs, Hash32, hex_text
+from commonhold.units import Address, GpuMs, Hash32, address_text, hex_text
 
 RATE_PERIOD_S = 60
 RATE_TOKENS = 30  # tokens of one lease in RATE_PERIOD_S; a client that renews at half time needs one
@@ -40,9 +40,10 @@ async def grant(
 ) -> AccessClaims:
     """The claims of the next token of a lease, recorded.
 
-    (1) the lease exists and is the one asked for, (2) the proof's key is its session key, (3) `holder`, when somebody
-    signed in, holds it, (4) the resource is the asset's gateway, (5) the asset's appraisal is live and the lease's time
-    is now, (6) not too many tokens, (7) budget is left. `holder` is None when the subject token speaks for itself.
+    (1) the lease exists and is the one asked for, (2) the proof's key is its present session key, (3) `holder`, when
+    somebody signed in, holds it, (4) the resource is the asset's gateway, (5) the asset's appraisal is live and the
+    lease's time is now, (6) not too many tokens, (7) budget is left. `holder` is None when the subject token speaks for
+    itself.
     Raises OAuthErrors; the transaction must then be rolled back.
     """
     # (1) lease
@@ -53,10 +54,12 @@ async def grant(
         raise InvalidDetails(f"authorization_details name lease {hex_text(ask.lease)}, the subject token another")
     # (2) session key
     if proof.point != lease.session_key:
-        raise InvalidGrant("DPoP proof is by another key than the lease's session key")
+        raise InvalidGrant("DPoP proof is by another key than the lease's present session key")
     # (3) holder
     if holder is not None and holder != lease.holder:
         raise InvalidDetails(f"lease {hex_text(lease_id)} belongs to another holder")
+    if holder is not None and (member := await read.member(db, holder)) is not None and member.successor is not None:
+        raise InvalidDetails(f"account {address_text(holder)} was replaced: its successor has its leases")
     # (4) resource
     asset = await read.asset(db, lease.asset)
     group = None if asset is None else await read.asset_class(db, asset.class_id)
@@ -71,6 +74,8 @@ async def grant(
         raise InvalidTarget(f"the appraisal of asset {lease.asset} expired at {asset.expires_at}, it is {chain_s}")
     if chain_s >= ends_at:
         raise InvalidDetails(f"the window of the lease ended at {ends_at}, it is {chain_s}", details=_nothing(ends_at))
+    if lease.refunded_wei is not None:
+        raise InvalidDetails(f"lease {hex_text(lease_id)} was refunded", details=_nothing(ends_at))
     if chain_s < lease.starts_at:
         wait_s = lease.starts_at - chain_s
         raise Pending(f"the lease starts at {lease.starts_at}", details={"interval": min(wait_s, MAX_PENDING_S)})

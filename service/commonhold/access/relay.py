@@ -37,7 +37,7 @@ UNDER_WAY_INTERVAL_S = 5
 
 # What the caller signed wrongly, and what the contracts' rules refuse; every other error is about the credits.
 _BAD_STATEMENT = {"DeadlinePassed", "BadSessionKey", "BadHolderSignature"}
-_RULE = {"NotActiveMember", "HoldsOverLimit", "OverUseLimit"}
+_RULE = {"NotActiveMember", "HoldsOverLimit", "OverUseLimit", "Replaced"}
 
 
 async def claim(db: Db, lease: Hash32, now_s: int) -> bool:

@@ -14,10 +14,22 @@ from commonhold.units import GpuMs, Hash32
 
 
 async def open_budget(db: Db, lease: Hash32, limit_ms: int) -> None:
-    """The lease has a budget of `limit_ms`; one that was opened before stays as it is."""
+    """The lease has a budget of `limit_ms`. One that was opened before follows: a top-up has added to it; a split has
+    taken what nobody could have used, and a token that allows more is capped by its own lifetime."""
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
     row = {"lease": lease, "limit_ms": limit_ms, "granted_ms": 0, "receipted_ms": 0}
-    await db.execute(insert(budget).values(row).on_conflict_do_nothing())
+    capped = {
+        column.name: sa.case((column < limit_ms, column), else_=limit_ms)
+        for column in (budget.c.granted_ms, budget.c.receipted_ms)
+    }
+    statement = insert(budget).values(row)
+    await db.execute(
+        statement.on_conflict_do_update(
+            index_elements=[budget.c.lease],
+            set_={"limit_ms": limit_ms, **capped},
+            where=budget.c.limit_ms != limit_ms,
+        )
+    )
 
 
 async def reserve(db: Db, lease: Hash32, quantum_ms: int) -> GpuMs | None:

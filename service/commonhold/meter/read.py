@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +15,19 @@ from commonhold.meter.segment import Signature, SignedReceipt, SignedSegment, un
 from commonhold.meter.tables import receipt, segment
 from commonhold.meter.timeline import SKEW_MS, Appraised, Placed, Timeline
 from commonhold.mirror import tables as mirrored
-from commonhold.mirror.read import AssetRow
+from commonhold.mirror.read import AssetRow, LeaseRow, former_keys
 from commonhold.signing import Receipt, Segment
 from commonhold.units import Address, BlockNumber, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """One that a lease has or had."""
+
+    number: int
+    point: bytes  # x || y
+    until: int | None  # the last second whose use it proves; None: it is the present one
+
 
 _s = segment.c
 _PLACED = (
@@ -108,6 +119,13 @@ async def receipts(db: ReadDb, lease: Hash32) -> list[SignedReceipt]:
     """All receipts of `lease`, oldest first."""
     found = await db.execute(sa.select(receipt).where(receipt.c.lease == lease).order_by(receipt.c.gpu_ms))
     return [signed_receipt(row) for row in found]
+
+
+async def session_keys(db: ReadDb, lease: LeaseRow) -> list[SessionKey]:
+    """The session keys that receipts of the lease can be signed by: its present one first, then those before it."""
+    former = await former_keys(db, lease.lease) if lease.key_number else []
+    present = SessionKey(lease.key_number, lease.session_key, None)
+    return [present, *(SessionKey(key.number, key.session_key, key.until) for key in reversed(former))]
 
 
 async def segments(db: ReadDb, lease: Hash32) -> list[SignedSegment]:

@@ -18,7 +18,7 @@ from commonhold.meter.tables import equivocation, node, receipt, segment
 from commonhold.meter.timeline import SKEW_MS, Appraised, Conflict, Placed, Timeline, too_fast
 from commonhold.mirror import read as mirror
 from commonhold.signing import Domain, Segment
-from commonhold.units import AssetId, Hash32, hex_text
+from commonhold.units import UNIT, AssetId, Hash32, hex_text
 
 MAX_BATCH = 1_000  # segments in one transaction; all their keys fit one statement on SQLite (32,766 variables)
 
@@ -99,7 +99,10 @@ async def record_all(db: Db, batch: Sequence[SignedSegment], *, now_s: int, doma
 
 
 async def record_receipt(db: Db, signed: SignedReceipt, *, now_s: int, domain: Domain) -> Outcome:
-    """`signed` is stored once, or why it is not: both keys have signed it, and the lease's receipts only grow."""
+    """`signed` is stored once, or why it is not: both keys have signed it, and the lease's receipts only grow.
+
+    A session key that was replaced proves what could be used until then, and no more.
+    """
     statement = signed.receipt
     lease = await mirror.lease(db, statement.lease)
     asset = await mirror.asset(db, lease.asset) if lease else None
@@ -107,8 +110,18 @@ async def record_receipt(db: Db, signed: SignedReceipt, *, now_s: int, domain: D
         return Rejected("unknown", f"no lease {hex_text(statement.lease)}")
     if asset.meter_key is None:
         return Rejected("invalid", f"no node serves asset {asset.asset}")
-    if defect := signed.verify(domain, asset.meter_key, lease.session_key):
-        return Rejected("invalid", defect)
+    defects = []
+    for key in await read.session_keys(db, lease):
+        defect = signed.verify(domain, asset.meter_key, key.point)
+        if defect is None:
+            break
+        defects.append(defect)
+    else:
+        return Rejected("invalid", defects[0])
+    if key.until is not None and statement.gpu_ms * UNIT > (key.until - lease.starts_at) * 1000 * asset.units:
+        return Rejected(
+            "invalid", f"session key {key.number} of the lease was replaced: it proves use until {key.until}"
+        )
     digest = signed.digest(domain)
     await _take(db, lease.asset, now_s)
     newest = await read.newest_receipt(db, statement.lease)

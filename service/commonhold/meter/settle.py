@@ -7,12 +7,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold.chain.send import ContractRefused, Mined, Sender
-from commonhold.db import read, write
+from commonhold.db import ReadDb, read, write
+from commonhold.meter.read import session_keys
 from commonhold.meter.segment import Signature, SignedReceipt
 from commonhold.meter.tables import settlement
-from commonhold.meter.totals import pending_settlements
+from commonhold.meter.totals import Closing, closing_soon, pending_settlements
+from commonhold.mirror.read import lease as mirrored_lease
 from commonhold.mirror.read import position
-from commonhold.signing import Receipt
+from commonhold.p256 import verify_es256
+from commonhold.signing import Domain, Receipt, preimage
 from commonhold.units import Hash32, hex_text
 
 log = logging.getLogger(__name__)
@@ -21,21 +24,28 @@ MOST = 50  # receipts in one transaction
 PUT_OFF_BLOCKS = 100  # before a refused receipt is tried again, such as one by a node's key before the present one
 _UNTIL_LATER = ("OverWallClock", "NotStarted")
 
-ContractReceipt = tuple[Receipt, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
+WARN_BEFORE = 4  # the last quarter of the time for settling is when a receipt that still waits is told of
+
+ContractReceipt = tuple[Receipt, int, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
 
 
-async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined | None:
+async def settle(
+    engine: AsyncEngine, sender: Sender, most: int = MOST, *, closing: Closing | None = None
+) -> Mined | None:
     """Some of the receipts that the chain has not counted are settled; None: there is nothing to settle now.
 
     What was sent is not sent again before the mirror is at its block; if we die before that is written, it is, and the
     contract skips what it has. A receipt that the chain refuses is put off, so that neither it nor many like it hold up
-    any other.
+    any other. closing: so that leases that can be settled no more are left out, and told of before.
     """
     refused_now: set[Hash32] = set()
-    while pending := [one for one in await _pending(engine, most) if one.receipt.lease not in refused_now]:
+    domain = sender.domain("Meter")
+    while pending := [one for one in await _pending(engine, most, closing) if one.receipt.lease not in refused_now]:
         while pending:
+            numbers = await _key_numbers(engine, pending, domain)
+            receipts = [contract_receipt(signed, number) for signed, number in zip(pending, numbers, strict=True)]
             try:
-                mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
+                mined = await sender.transact("Meter", "settle", receipts)
             except ContractRefused as refused:
                 at = _refused_at(refused, pending)
                 if at is None and len(pending) > 1:
@@ -51,14 +61,32 @@ async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined
     return None
 
 
-def contract_receipt(signed: SignedReceipt) -> ContractReceipt:
-    """The receipt as `Meter.settle` takes it."""
-    return (signed.receipt, *_halves(signed.node_signature), *_halves(signed.session_signature))
+def contract_receipt(signed: SignedReceipt, key_number: int) -> ContractReceipt:
+    """The receipt as `Meter.settle` takes it; `key_number` of the session key that has signed."""
+    return (signed.receipt, key_number, *_halves(signed.node_signature), *_halves(signed.session_signature))
 
 
-async def _pending(engine: AsyncEngine, most: int) -> list[SignedReceipt]:
+async def _pending(engine: AsyncEngine, most: int, closing: Closing | None) -> list[SignedReceipt]:
     async with read(engine) as db:
-        return await pending_settlements(db, most)
+        if closing is not None and (late := await closing_soon(db, closing, closing.settle_delay // WARN_BEFORE)):
+            log.warning("%d leases have receipts that are not settled, and close soon", late)
+        return await pending_settlements(db, most, closing)
+
+
+async def _key_numbers(engine: AsyncEngine, pending: Sequence[SignedReceipt], domain: Domain) -> list[int]:
+    """Of each receipt, which session key of its lease has signed it: nearly always the only one."""
+    async with read(engine) as db:
+        return [await _key_number(db, signed, domain) for signed in pending]
+
+
+async def _key_number(db: ReadDb, signed: SignedReceipt, domain: Domain) -> int:
+    lease = await mirrored_lease(db, signed.receipt.lease)
+    if lease is None or lease.key_number == 0:
+        return 0
+    message = preimage(domain, signed.receipt)
+    keys = await session_keys(db, lease)
+    by = (key.number for key in keys if verify_es256(key.point, message, signed.session_signature))
+    return next(by, lease.key_number)
 
 
 async def _put_off(engine: AsyncEngine, signed: SignedReceipt, refused: ContractRefused) -> None:

@@ -42,6 +42,28 @@ class Metered:
     segments: int
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """When leases can be settled no more: `settle_delay` after their window."""
+
+    window_seconds: int
+    settle_delay: int
+
+    def until(self, window: Any) -> Any:
+        """The last second at which leases of that window, a number or a column, can be settled."""
+        return (window + 1) * self.window_seconds + self.settle_delay
+
+
+async def closing_soon(db: ReadDb, closing: Closing, within_s: int) -> int:
+    """How many leases have a receipt that the chain has counted less of, and can be settled for `within_s` at most."""
+    joined = t.lease.join(t.offer, t.offer.c.credit_id == t.lease.c.credit_id)
+    chain_s = sa.select(t.cursor.c.timestamp).scalar_subquery()
+    until = closing.until(t.offer.c.window)
+    unsettled = (until >= chain_s, until < chain_s + within_s, _highest(receipt) > t.lease.c.settled_ms)
+    found = sa.select(sa.func.count()).select_from(joined).where(*unsettled)
+    return int((await db.execute(found)).scalar_one())
+
+
 async def lease_totals(db: ReadDb, asset: AssetId | None = None) -> list[LeaseTotal]:
     """One row for every mirrored lease, or for those of one asset, in order of redemption."""
     metered = _highest(segment)
@@ -70,18 +92,21 @@ async def metered(db: ReadDb) -> list[Metered]:
     return [Metered(*row) for row in await db.execute(found)]
 
 
-async def pending_settlements(db: ReadDb, most: int) -> list[SignedReceipt]:
+async def pending_settlements(db: ReadDb, most: int, closing: Closing | None = None) -> list[SignedReceipt]:
     """The highest receipt of every lease that the chain has counted less of, at most `most`: those first that were not
     tried, or not for long, then the longest waiting.
 
-    Not among them: one of more than its lease's seconds, or of a lease that has not begun, which the chain refuses, and
-    a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet.
+    Not among them: one of more than its lease's seconds, or of a lease that has not begun or is closed, which the chain
+    refuses, and a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet.
     """
     c, sent = receipt.c, settlement.c
     rank = sa.func.row_number().over(partition_by=c.lease, order_by=c.gpu_ms.desc())
     joined = receipt.join(t.lease, t.lease.c.lease == c.lease)
-    begun = t.lease.c.starts_at <= sa.select(t.cursor.c.timestamp).scalar_subquery()
-    fits = (c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000, begun)
+    chain_s = sa.select(t.cursor.c.timestamp).scalar_subquery()
+    fits = [c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000, t.lease.c.starts_at <= chain_s]
+    if closing is not None:
+        joined = joined.join(t.offer, t.offer.c.credit_id == t.lease.c.credit_id)
+        fits.append(closing.until(t.offer.c.window) >= chain_s)
     ranked = sa.select(receipt, rank.label("rank")).select_from(joined).where(*fits).subquery()
     seen = sa.select(t.cursor.c.number).scalar_subquery()
     under_way = sa.exists().where(
