@@ -36,7 +36,7 @@ def test_event_without_a_rule_is_a_fault() -> None:
 def test_event_about_something_unknown_changes_nothing() -> None:
     state = empty()
 
-    replay(state, events.Renewed(address_of("stranger"), 9), 7, 0)
+    replay(state, events.Renewed(address_of("stranger"), 1, 9), 7, 0)
 
     assert state.found.by_rule[Rule.KNOWN].failed == 1
     assert state.members == {}
@@ -45,7 +45,7 @@ def test_event_about_something_unknown_changes_nothing() -> None:
 def test_faults_are_counted_and_few_are_kept() -> None:
     state = empty()
     for block in range(1_000):
-        replay(state, events.Renewed(address_of("stranger"), 9), block, 0)
+        replay(state, events.Renewed(address_of("stranger"), 1, 9), block, 0)
 
     looked = state.found.by_rule[Rule.KNOWN]
     assert (looked.failed, len(looked.faults)) == (1_000, KEPT)

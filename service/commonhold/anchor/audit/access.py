@@ -1,5 +1,8 @@
 """The events of Access: credits, leases and the escrow."""
 
+from dataclasses import replace
+
+from commonhold.anchor.audit.ledger import paid_out
 from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.state import ZERO, Lease, add
 from commonhold.anchor.audit.step import Step, Unknown, on, shown, use_keys
@@ -43,7 +46,9 @@ def credits_moved(step: Step, event: events.Transfer) -> None:
     if event.receiver == ZERO:
         add(state.burnt, (event.id, event.sender), event.amount)
         return
-    step.check_active(event.receiver)
+    replaced = state.members.get(event.sender)
+    if replaced is None or replaced.successor is None:  # what is recovered comes to whoever stands there
+        step.check_active(event.receiver)
     if event.sender == ZERO:
         issued = add(state.issued, (asset, window), event.amount)
         most = registered.units * state.window_seconds // UNIT
@@ -83,15 +88,87 @@ def redeemed(step: Step, event: events.Redeemed) -> None:
     step.check_use(state.redeemed, class_id, window, root)
 
 
-@on(events.Released)
-def released(step: Step, event: events.Released) -> None:
-    """The operator was paid out of the escrow."""
-    state = step.state
-    lease_of(step, event.lease).released += event.amount
-    state.escrow -= event.amount
-    # From the middle of the chain on, what was in the escrow before is unknown: the token's balances show what it grew.
-    held = state.known is not None or state.escrow >= 0
-    step.check(Rule.ESCROW, held, lambda: f"{-state.escrow} wei more were released than buyers paid")
+@on(events.LeaseSplit)
+def split(step: Step, event: events.LeaseSplit) -> None:
+    """Part of a lease is one of its own."""
+    state, lease = step.state, lease_of(step, event.lease)
+    step.need(("lease", event.part))
+    left = lease.redeemed.amount - event.amount
+    fits = left * 1000 >= lease.settled_ms and event.amount > 0 and event.part not in state.leases
+    step.check(Rule.LEASES, fits, lambda: f"lease {shown(event.lease)} gave {event.amount} s away, {left} are left")
+    starts_at = max(step.now_s, lease.redeemed.starts_at)
+    step.check(Rule.LEASES, event.starts_at == starts_at, lambda: f"lease {shown(event.part)} starts at another time")
+    part = replace(
+        lease.redeemed,
+        lease=event.part,
+        amount=event.amount,
+        starts_at=event.starts_at,
+        key_x=event.key_x,
+        key_y=event.key_y,
+    )
+    state.leases[event.part] = Lease(part, step.block, part_of=event.lease)
+    lease.redeemed = replace(lease.redeemed, amount=left)
+    lease.changes += 1
+
+
+@on(events.ToppedUp)
+def topped_up(step: Step, event: events.ToppedUp) -> None:
+    """The credits that were just burnt are part of a lease."""
+    state, lease = step.state, lease_of(step, event.lease)
+    r = lease.redeemed
+    asset, window, _ = credit_parts(r.id)
+    class_id, root = step.asset(asset).registered.class_id, step.root(r.holder)
+    step.need(*use_keys(class_id, r.id, root))
+    left = add(state.burnt, (r.id, r.holder), -event.amount)
+    step.check(Rule.LEASES, left == 0, lambda: f"lease {shown(event.lease)} burnt other credits")
+    lease.redeemed = replace(r, amount=r.amount + event.amount)
+    lease.changes += 1
+    add(state.redeemed.setdefault((class_id, window), {}), root, event.amount)
+    step.check_use(state.redeemed, class_id, window, root)
+
+
+@on(events.KeyRotated)
+def key_rotated(step: Step, event: events.KeyRotated) -> None:
+    """A lease has another session key; the one before proves use a little longer."""
+    lease = lease_of(step, event.lease)
+    next_one = event.number == lease.key_number + 1 and event.until > step.now_s
+    step.check(Rule.LEASES, next_one, lambda: f"lease {shown(event.lease)} came to key {event.number}")
+    lease.former_keys.append((lease.redeemed.key_x + lease.redeemed.key_y, event.until))
+    lease.redeemed = replace(lease.redeemed, key_x=event.key_x, key_y=event.key_y)
+    lease.key_number = event.number
+    lease.changes += 1
+
+
+@on(events.Refunded)
+def refunded(step: Step, event: events.Refunded) -> None:
+    """What was not delivered is paid back, once."""
+    lease = lease_of(step, event.lease)
+    due = _offer(step, lease.redeemed.id).price * lease.redeemed.amount - lease.paid
+    right = event.amount == due and lease.refunded is None
+    step.check(Rule.PAID, right, lambda: f"lease {shown(event.lease)} was paid back {event.amount} wei, {due} are due")
+    lease.refunded = event.amount
+    paid_out(step, event.amount)
+
+
+@on(events.CreditsRefunded)
+def credits_refunded(step: Step, event: events.CreditsRefunded) -> None:
+    """Credits of a window that is over, which were just burnt, are paid back."""
+    state, offer = step.state, _offer(step, event.id)
+    left = add(state.burnt, (event.id, event.holder), -event.credits)
+    over = offer.window < step.now_s // state.window_seconds
+    right = left == 0 and over and event.amount == offer.price * event.credits
+    step.check(Rule.PAID, right, lambda: f"{event.credits} of credit {event.id} were paid back {event.amount} wei")
+    add(state.paid_back, (offer.asset, offer.window), event.credits)
+    paid_out(step, event.amount)
+
+
+@on(events.LeaseRecovered)
+def lease_recovered(step: Step, event: events.LeaseRecovered) -> None:
+    """Who took a member's place has its lease."""
+    lease = lease_of(step, event.lease)
+    right = lease.redeemed.holder == event.member
+    step.check(Rule.LEASES, right, lambda: f"lease {shown(event.lease)} was not {shown(event.member)}'s")
+    lease.redeemed = replace(lease.redeemed, holder=event.successor)
 
 
 def lease_of(step: Step, lease: Hash32) -> Lease:

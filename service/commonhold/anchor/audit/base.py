@@ -17,8 +17,8 @@ from commonhold.chain.stamp import BlockStamp
 from commonhold.signing import ZERO32
 from commonhold.units import Units, credit_parts, hex_text
 
-_ASSET: Final = (ZERO32, ZERO, 0, 0, 0, ZERO32, ZERO32, ZERO32, ZERO32)
-_LEASE: Final = (ZERO, 0, 0, 0, 0, ZERO32, ZERO32)
+_ASSET: Final = (ZERO32, ZERO, 0, 0, False, 0, ZERO32, ZERO32, ZERO32, ZERO32, 0)
+_LEASE: Final = (ZERO, 0, 0, 0, 0, False, 0, 0, 0, 0, ZERO32, ZERO32)
 
 
 class Base:
@@ -63,20 +63,23 @@ class Kind:
 
 
 def _member(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
-    controller, since, until = got[0]
+    (controller, since, until, refuses), successor = got[0][:4], got[1]
     if since:
-        state.members[key[0]] = Member(ZERO32, since, until, None if controller == ZERO else controller)
+        above = None if controller == ZERO else controller
+        state.members[key[0]] = Member(
+            ZERO32, since, until, above, above is None, refuses, None if successor == ZERO else successor
+        )
 
 
 def _asset(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
-    class_id, operator, expires_at, level, units, content, result, key_x, key_y = got[0][:9]
+    class_id, operator, expires_at, level, retired, units, content, result, key_x, key_y, price = got[0][:11]
     if class_id == ZERO32:
         return
     registered = events.Registered(
         *(key[0], class_id, operator, units, level, UNREAD, content, result, (), key_x, key_y, expires_at, UNREAD)
     )
     appraisal = Appraisal(0, expires_at, level, UNREAD, content, result, key_x + key_y)
-    state.assets[key[0]] = Asset(registered, [appraisal])
+    state.assets[key[0]] = Asset(registered, [appraisal], operator, retired, price)
 
 
 def _device(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
@@ -91,10 +94,12 @@ def _offer(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
 
 
 def _lease(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
-    (holder, credit, amount, starts_at, paid, key_x, key_y), settled_ms = got[0][:7], got[1]
+    holder, starts_at, level, changes, number, refunded, credit, amount, settled_ms, price, *point = got[0]
     if holder != ZERO:
-        redeemed = events.Redeemed(key[0], holder, credit, amount, starts_at, key_x, key_y)
-        state.leases[key[0]] = Lease(redeemed, 0, settled_ms, paid, paid)
+        redeemed = events.Redeemed(key[0], holder, credit, amount, starts_at, level, *point)
+        paid = price * settled_ms // 1000
+        back = price * amount - paid if refunded else None
+        state.leases[key[0]] = Lease(redeemed, 0, settled_ms, paid, number, changes, None, back)
 
 
 def _use(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
@@ -117,7 +122,13 @@ def _turned(one: Any, other: Any) -> tuple[Any, ...]:
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "member": Kind(_ask("Members", "memberOf", (ZERO, 0, 0)), _member),
+    "member": Kind(
+        lambda who: (
+            Question("Members", "memberOf", (who,), (ZERO, 0, 0, False)),
+            Question("Members", "successorOf", (who,), ZERO),
+        ),
+        _member,
+    ),
     "asset": Kind(_ask("Ledger", "assetOf", _ASSET), _asset),
     "device": Kind(_ask("Ledger", "assetOfDevice", 0), _device),
     "holding": Kind(
@@ -135,7 +146,7 @@ KINDS: Final[dict[str, Kind]] = {
         lambda *key: (Question("Access", "acquiredBy", key, 0), Question("Access", "redeemedBy", key, 0)), _use
     ),
     "lease": Kind(
-        lambda lease: (Question("Access", "leaseOf", (lease,), _LEASE), Question("Meter", "settledMs", (lease,), 0)),
+        lambda lease: (Question("Access", "leaseOf", (lease,), _LEASE),),
         _lease,
     ),
     "delivered": Kind(

@@ -4,7 +4,7 @@ from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.state import Member, add
 from commonhold.anchor.audit.step import Key, Step, Unknown, on, shown
 from commonhold.chain import events
-from commonhold.units import Address
+from commonhold.units import Address, credit_parts
 
 
 @on(events.Admitted)
@@ -23,7 +23,102 @@ def renewed(step: Step, event: events.Renewed) -> None:
     """A membership lasts longer."""
     member = _member(step, event.member)
     step.check(Rule.MEMBERS, event.until > member.until, lambda: f"membership of {shown(event.member)} was shortened")
-    member.until = event.until
+    since = member.since if member.until > step.now_s else step.now_s
+    step.check(Rule.MEMBERS, event.since == since, lambda: f"{shown(event.member)} is a member since {event.since}")
+    member.since, member.until = event.since, event.until
+    member.counted = member.counted or member.controller is None
+
+
+@on(events.Lapsed)
+def lapsed(step: Step, event: events.Lapsed) -> None:
+    """A root counts among the groups no more, until it is renewed."""
+    member = _member(step, event.member)
+    step.check(Rule.MEMBERS, member.until <= step.now_s, lambda: f"{shown(event.member)} was taken out too early")
+    member.counted = False
+
+
+@on(events.GiftsRefused)
+def gifts_refused(step: Step, event: events.GiftsRefused) -> None:
+    """A member takes only what it asks for, or what it is sent as well."""
+    _member(step, event.member).refuses_gifts = event.refused
+
+
+@on(events.DetachStarted, events.DetachChallenged)
+def detaching(step: Step, event: events.DetachStarted | events.DetachChallenged) -> None:
+    """A member may leave its group, at a time to come."""
+    member = _member(step, event.member)
+    step.check(Rule.GROUPS, event.ready_at > step.now_s, lambda: f"{shown(event.member)} may leave at once")
+    member.detach_ready_at = event.ready_at
+
+
+@on(events.DetachCancelled)
+def detach_cancelled(step: Step, event: events.DetachCancelled) -> None:
+    """A member stays in its group."""
+    _member(step, event.member).detach_ready_at = None
+
+
+@on(events.Detached)
+def detached(step: Step, event: events.Detached) -> None:
+    """A member is a group, with all that it controls; what they hold and use is theirs."""
+    state, member = step.state, _member(step, event.member)
+    old_root = step.root(event.member)
+    ready = member.detach_ready_at is not None and member.detach_ready_at <= step.now_s
+    step.check(Rule.GROUPS, ready, lambda: f"{shown(event.member)} left its group before its time")
+    step.check(Rule.GROUPS, old_root == event.old_root, lambda: f"{shown(event.member)} left another group")
+    member.controller, member.since, member.counted, member.detach_ready_at = None, event.since, True, None
+    for (asset, owner), units in state.holdings.items():
+        if (asset, owner) not in state.uncounted and state.root_of(owner) == event.member:
+            held = state.held.setdefault(state.assets[asset].registered.class_id, {})
+            add(held, old_root, -units)
+            add(held, event.member, units)
+    leases = ((row.redeemed.id, row.redeemed.holder, row.redeemed.amount) for row in state.leases.values())
+    sums = (state.acquired, state.redeemed)
+    for credit, holder, seconds, used in (
+        *((credit, holder, n, sums[:1]) for (credit, holder), n in state.credits.items()),
+        *((*lease, sums) for lease in leases),
+    ):
+        asset, window, _ = credit_parts(credit)
+        if window >= step.now_s // state.window_seconds and state.root_of(holder) == event.member:
+            for each in used:
+                of = each.setdefault((state.assets[asset].registered.class_id, window), {})
+                add(of, old_root, -seconds)
+                add(of, event.member, seconds)
+
+
+@on(events.RecoveryStarted)
+def recovering(step: Step, event: events.RecoveryStarted) -> None:
+    """Another account may take a member's place, at a time to come."""
+    member = _member(step, event.member)
+    step.check(Rule.MEMBERS, event.ready_at > step.now_s, lambda: f"{shown(event.member)} may be replaced at once")
+    member.recovery_to, member.recovery_ready_at = event.successor, event.ready_at
+
+
+@on(events.RecoveryVetoed)
+def recovery_vetoed(step: Step, event: events.RecoveryVetoed) -> None:
+    """The member's own key said no."""
+    member = _member(step, event.member)
+    member.recovery_to = member.recovery_ready_at = None
+
+
+@on(events.Recovered)
+def recovered(step: Step, event: events.Recovered) -> None:
+    """The successor stands where the member stood, above it; the totals of a root are its successor's."""
+    state, member = step.state, _member(step, event.member)
+    due = (member.recovery_to, member.until) == (event.successor, event.until)
+    ready = member.recovery_ready_at is not None and member.recovery_ready_at <= step.now_s
+    step.check(Rule.MEMBERS, due and ready, lambda: f"{shown(event.member)} was replaced by another, or too early")
+    new = event.successor not in state.members
+    step.check(Rule.MEMBERS, new, lambda: f"successor {shown(event.successor)} was a member")
+    if member.controller is None:
+        for sums in (*state.held.values(), *state.acquired.values(), *state.redeemed.values()):
+            if event.member in sums:
+                sums[event.successor] = sums.pop(event.member)
+    state.members[event.successor] = Member(
+        None, event.since, event.until, member.controller, member.counted, member.refuses_gifts
+    )
+    state.members[event.member] = Member(
+        member.nullifier, member.since, 0, event.successor, counted=False, successor=event.successor
+    )
 
 
 @on(events.Attached)
@@ -39,6 +134,7 @@ def attached(step: Step, event: events.Attached) -> None:
     said = (event.old_root, event.new_root)
     step.check(Rule.GROUPS, roots == said, lambda: f"{shown(event.member)} was attached to another group")
     state.members[event.old_root].controller = event.new_root
+    state.members[event.old_root].counted = False
     for class_id in state.classes:
         held = state.held.setdefault(class_id, {})
         add(held, event.new_root, held.pop(event.old_root, 0))

@@ -126,8 +126,9 @@ def wiring(d: Deployment) -> Iterator[Question]:
 def members(state: State) -> Iterator[Question]:
     """Controller, times, root and nullifier of every member."""
     for address, member in state.members.items():
-        stored = (member.controller or ZERO, member.since, member.until)
+        stored = (member.controller or ZERO, member.since, member.until, member.refuses_gifts)
         yield Question("Members", "memberOf", (address,), stored)
+        yield Question("Members", "successorOf", (address,), member.successor or ZERO)
         yield Question("Members", "rootOf", (address,), state.root_of(address))
     for nullifier in state.nullifiers:
         yield Question("Members", "nullifierUsed", (nullifier,), True)
@@ -146,8 +147,9 @@ def assets(state: State) -> Iterator[Question]:
     """Every asset as appraised now, its URI and its devices."""
     for asset, a in state.assets.items():
         r, now = a.registered, a.now
-        identity = (r.class_id, r.registrant, now.expires_at, now.level, r.units, now.content_hash, now.result_hash)
-        yield Question("Ledger", "assetOf", (asset,), (*identity, now.meter_key[:32], now.meter_key[32:]))
+        identity = (r.class_id, a.operator, now.expires_at, now.level, a.retired, r.units)
+        found = (now.content_hash, now.result_hash, now.meter_key[:32], now.meter_key[32:], a.commons_price)
+        yield Question("Ledger", "assetOf", (asset,), (*identity, *found))
         if r.uri is not UNREAD:
             yield Question("Ledger", "tokenURI", (asset,), r.uri)
         yield Question("Ledger", "totalSupply", (asset,), r.units)
@@ -182,7 +184,8 @@ def leases(state: State) -> Iterator[Question]:
     """Every lease, and what is settled of it."""
     for lease, row in state.leases.items():
         r = row.redeemed
-        stored = (r.holder, r.id, r.amount, r.starts_at, row.released, r.key_x, r.key_y)
+        head = (r.holder, r.starts_at, r.level, row.changes, row.key_number, row.refunded is not None)
+        stored = (*head, r.id, r.amount, row.settled_ms, state.offers[r.id].price, r.key_x, r.key_y)
         yield Question("Access", "leaseOf", (lease,), stored)
         yield Question("Meter", "settledMs", (lease,), row.settled_ms)
 

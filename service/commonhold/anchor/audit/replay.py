@@ -5,7 +5,7 @@ Every rule that the contracts hold by structure is checked again where an event 
 that tells it; an event without one is a fault, so a contract that can do more cannot pass unseen.
 """
 
-from commonhold.anchor.audit import access, ledger, members, meter  # noqa: F401, they fill the table
+from commonhold.anchor.audit import access, council, ledger, members, meter  # noqa: F401, they fill the table
 from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.state import State
 from commonhold.anchor.audit.step import HANDLERS, Step, Unknown, on

@@ -24,10 +24,11 @@ class Rule(Enum):
     LEASES = "a lease is of credits that were burnt for it, once"
     SETTLED = "settled time grows, within the lease and the wall-clock (5)"
     PAID = "paid is the price of the settled time, and bought at the price (5)"
-    ESCROW = "no more is released than was paid in (6)"
+    ESCROW = "no more is paid out or back than was paid in (6)"
     ASSETS = "appraisals are in force, of the class's level, and renewed for longer"
     DEVICES = "a device, and the content of a dataset or model, stand under one asset (7)"
     SIGNED = "who must have signed did: quorums, both sides of a join, holders, node and developer (9)"
+    SETTINGS = "what the council changes passed a vote, and what was abdicated stays"
     ANCHORS = "epochs are anchored in a row, each linked to the one before"
 
 

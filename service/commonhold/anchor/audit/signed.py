@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from commonhold import signing
+from commonhold import p256, signing
 from commonhold.access.wallet import signed
 from commonhold.anchor.audit.rules import Findings, Rule
 from commonhold.anchor.audit.state import State
@@ -46,7 +46,7 @@ class Told:
     block: BlockStamp
     transaction: Hash32
     quorum: Signers | None = None
-    keys: tuple[bytes, bytes] = (b"", b"")  # of node and session
+    keys: tuple[bytes, ...] = ()  # of the node, and of the session by number
 
 
 class Signatures:
@@ -61,10 +61,11 @@ class Signatures:
         if type(event) not in CHECKS:
             return
         name = self._deployment.contract_at(log.address)
-        quorum, keys = self.quorums.get(name) if name else None, (b"", b"")
+        quorum, keys = self.quorums.get(name) if name else None, tuple[bytes, ...]()
         if isinstance(event, events.Settled) and (lease := state.leases.get(event.lease)):
             asset = state.assets[credit_parts(lease.redeemed.id)[0]]
-            keys = (asset.now.meter_key, lease.redeemed.key_x + lease.redeemed.key_y)
+            former = (point for point, _ in lease.former_keys)
+            keys = (asset.now.meter_key, *former, lease.redeemed.key_x + lease.redeemed.key_y)
         self._told.append(Told(event, block, log.transaction_hash, quorum, keys))
         if len(self._told) >= AT_ONCE:
             await self.flush(state.found)
@@ -170,7 +171,7 @@ async def _attached(by: Signatures, one: Told, calls: Calls) -> str | None:
 async def _registered(by: Signatures, one: Told, calls: Calls) -> str | None:
     event = one.event
     assert isinstance(event, events.Registered)  # noqa: S101
-    for struct, quorum, _, _ in calls("Ledger", "register"):
+    for struct, quorum, *_ in calls("Ledger", "register"):
         statement = signing.Appraisal(*struct)
         if int.from_bytes(by.digest(statement)[-24:]) == event.asset:  # ILedger: the asset's id
             return await by.by_quorum(one, statement, quorum)
@@ -209,13 +210,16 @@ async def _settled(by: Signatures, one: Told, calls: Calls) -> str | None:
     event = one.event
     assert isinstance(event, events.Settled)  # noqa: S101
     for (receipts,) in calls("Meter", "settle"):
-        for struct, *halves in receipts:
+        for struct, number, *halves in receipts:
             receipt = signing.Receipt(*struct)
             if (receipt.lease, receipt.gpu_ms, receipt.head) == (event.lease, event.gpu_ms, event.head):
                 message = by.preimage(receipt)
                 signatures = (halves[0] + halves[1], halves[2] + halves[3])
-                for whose, key, signature in zip(("node", "session"), one.keys, signatures, strict=True):
-                    if not signing.verify_es256(key, message, signature):
+                if number + 1 >= len(one.keys):
+                    return f"it is said to be signed by session key {number}, which the lease never had"
+                keys = (one.keys[0], one.keys[number + 1])
+                for whose, key, signature in zip(("node", "session"), keys, signatures, strict=True):
+                    if not p256.verify_es256(key, message, signature):
                         return f"the signature of the {whose} key is not its own"
                 return None
     return NOT_SHOWN

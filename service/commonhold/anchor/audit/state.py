@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from commonhold.anchor.audit.rules import Findings
-from commonhold.chain import events
+from commonhold.chain import events, governing
 from commonhold.signing import ZERO32
 from commonhold.units import UNIT, Address, Hash32
 
@@ -26,10 +26,16 @@ PerRoot = dict[Address, int]
 class Member:
     """An admitted account. `controller` None: it is its group's root."""
 
-    nullifier: Hash32
+    nullifier: Hash32 | None  # None: it took another's place
     since: int
     until: int
     controller: Address | None = None
+    counted: bool = True
+    refuses_gifts: bool = False
+    successor: Address | None = None
+    detach_ready_at: int | None = None
+    recovery_to: Address | None = None
+    recovery_ready_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +67,12 @@ class Asset:
 
     registered: events.Registered
     appraisals: list[Appraisal]
+    operator: Address
+    retired: bool = False
+    commons_price: int = 0
+    accrued: int = 0  # wei, ever
+    claimed: int = 0  # of it, by holders
+    shared: int = 0  # of it, from the commons among the groups
 
     @property
     def now(self) -> Appraisal:
@@ -70,13 +82,49 @@ class Asset:
 
 @dataclass(slots=True)
 class Lease:
-    """Redeemed credits, in block `block`."""
+    """Redeemed credits, in block `block`. `redeemed` is as the lease is now: splits, top-ups, rotations and recoveries
+    have changed it."""
 
     redeemed: events.Redeemed
     block: int
     settled_ms: int = 0
-    released: int = 0  # wei
-    paid: int = 0  # wei, as of the last settlement
+    paid: int = 0  # wei, accrued to the holders of the asset
+    key_number: int = 0
+    changes: int = 0
+    part_of: Hash32 | None = None
+    refunded: int | None = None  # wei
+    former_keys: list[tuple[bytes, int]] = field(default_factory=list)  # point, and until when it proves use
+
+
+@dataclass(slots=True)
+class Setting:
+    """What the council may change, and what waits."""
+
+    value: int | None
+    changed_at: int | None = None
+    pending: int | None = None
+    ready_at: int | None = None
+    abdicated: bool = False
+
+
+@dataclass(slots=True)
+class Signer:
+    """A signer of a quorum, or who may become one."""
+
+    signs: bool
+    ready_at: int | None = None
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A proposal of the council, created in block `block`."""
+
+    created: governing.ProposalCreated
+    block: int
+    votes: list[int] = field(default_factory=lambda: [0, 0, 0])  # against, in favour, abstaining
+    vote_end: int = 0
+    ready_at: int | None = None
+    outcome: str | None = None
 
 
 @dataclass(slots=True)
@@ -100,8 +148,16 @@ class State:
     acquired: dict[tuple[Hash32, int], PerRoot] = field(default_factory=dict)  # by class and window
     redeemed: dict[tuple[Hash32, int], PerRoot] = field(default_factory=dict)
     burnt: Balances = field(default_factory=dict)  # not yet a lease
+    paid_back: dict[tuple[int, int], int] = field(default_factory=dict)  # credits, by asset and window
     leases: dict[Hash32, Lease] = field(default_factory=dict)
-    escrow: int = 0  # wei that buyers paid and no lease has released
+    escrow: int = 0  # wei that buyers paid, and nobody was paid or paid back
+    uncounted: set[tuple[int, Address]] = field(default_factory=set)  # holdings of retired assets, synced
+    claims: dict[tuple[int, Address], int] = field(default_factory=dict)
+    commons_claims: dict[Address, int] = field(default_factory=dict)
+    settings: dict[tuple[str, str, Hash32], Setting] = field(default_factory=dict)
+    signers: dict[tuple[str, Address], Signer] = field(default_factory=dict)
+    proposals: dict[int, Proposal] = field(default_factory=dict)
+    votes: dict[tuple[int, Address], tuple[int, int, str]] = field(default_factory=dict)  # support, weight, reason
     delivered: dict[tuple[Hash32, int, Address, int], int] = field(default_factory=dict)
     hours: dict[tuple[Hash32, int, int, str], int] = field(default_factory=dict)
     anchors: dict[tuple[Address, int], tuple[events.Anchored, int]] = field(default_factory=dict)  # with its block
@@ -119,7 +175,7 @@ class State:
 
     def groups(self) -> int:
         """How many groups there are, those included that own nothing."""
-        return sum(member.controller is None for member in self.members.values())
+        return sum(member.counted for member in self.members.values())
 
     def held_by(self, class_id: Hash32, root: Address) -> int:
         """Units of the class that the group holds."""
