@@ -13,6 +13,7 @@ from commonhold.api.pages import routes
 from commonhold.api.routers import (
     assets,
     classes,
+    council,
     credits,
     epochs,
     holdings,
@@ -22,6 +23,7 @@ from commonhold.api.routers import (
     metrics,
     oauth,
     receipts,
+    revenue,
     segments,
     status,
     token,
@@ -38,7 +40,9 @@ ROUTERS = (
     assets,
     holdings,
     credits,
+    revenue,
     leases,
+    council,
     token,
     oauth,
     segments,
@@ -52,6 +56,7 @@ _TAGS = [
     {"name": "ownership", "description": "Members, classes, assets and who owns them, as the chain says."},
     {"name": "use", "description": "Offers, credits and leases."},
     {"name": "oauth", "description": "Access tokens for leases: OAuth 2 with DPoP."},
+    {"name": "council", "description": "What the groups may change, and how they vote."},
     {"name": "metering", "description": "Segments, receipts and epochs."},
 ]
 

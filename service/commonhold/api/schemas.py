@@ -69,11 +69,17 @@ class OAuthFailure(BaseModel):
 
 class MemberOut(Shape):
     address: AddressText
-    nullifier: Hash
+    nullifier: Hash | None = Field(description="null: it took another's place")
     controller: AddressText | None = Field(description="null: nobody controls it")
     root: AddressText = Field(description="the group it counts in")
-    since: int
-    until: int
+    since: int = Field(description="start of the unbroken membership")
+    until: int = Field(description="0: it was replaced")
+    counted: bool = Field(description="a root that is among the groups")
+    refuses_gifts: bool = Field(description="it takes only what it asks for")
+    successor: AddressText | None = Field(description="who took its place; null: nobody")
+    detach_ready_at: int | None = Field(description="when it can leave its group; null: it stays")
+    recovery_to: AddressText | None = Field(description="who is to take its place; null: nobody")
+    recovery_ready_at: int | None
 
 
 class GroupOut(Shape):
@@ -117,6 +123,11 @@ class AssetOut(Shape):
     meter_key: Point | None = Field(description="of the node that serves it; null: none does")
     appraised_at: int
     expires_at: int
+    retired: bool = Field(description="it is in the total of its class no more")
+    commons_price_wei: WeiText = Field(description="of 1.000000 units of the commons")
+    accrued_wei: WeiText = Field(description="revenue of all its units, ever")
+    claimed_wei: WeiText = Field(description="of it, what its holders were paid")
+    shared_wei: WeiText = Field(description="of it, what the commons shared among the groups")
     uri: str = Field(description="gateway of the node, or where the content is described")
 
 
@@ -130,6 +141,7 @@ class HoldingOut(Shape):
     asset: Id
     owner: AddressText = Field(description="the ledger's own address: the commons")
     units: UnitsText
+    counted: bool = Field(description="in what its group holds; false: of a retired asset, and synced")
 
 
 class OfferOut(Shape):
@@ -163,7 +175,12 @@ class LeaseOut(Shape):
     session_key: Point
     redeemed_block: int
     settled_ms: int
-    paid_wei: WeiText
+    paid_wei: WeiText = Field(description="accrued to the holders of the asset")
+    level: int = Field(description="of the asset, when the lease was made")
+    key_number: int = Field(description="of the session key, from 0")
+    changes: int = Field(description="the number of the next statement about the lease")
+    part_of: Hash | None = Field(description="the lease that it was split from")
+    refunded_wei: WeiText | None = Field(description="null: not refunded")
 
 
 class OutcomeOut(Shape):
@@ -338,13 +355,79 @@ class DeploymentOut(Shape):
     ledger: AddressText
     access: AddressText
     meter: AddressText
+    council: AddressText
+    timelock: AddressText
+    factory: AddressText
     token: AddressText
     block: int
     block_hash: Hash
     deployer: AddressText
+    salt: Hash
+    code: dict[str, str] = Field(description="keccak-256 of what runs at each contract")
+    genesis: dict[str, Any] = Field(description="what the contracts were made with")
     fingerprint: Hash
     window_seconds: int
     submitter: AddressText
+
+
+class SettingOut(Shape):
+    contract: str
+    name: str
+    subject: Hash = Field(description="a class; zero: the contract itself")
+    value: Id | None = Field(description='null: "signers", which has none')
+    changed_at: int | None = Field(description="null: it is as at the beginning")
+    pending: Id | None = Field(description="the value that waits; null: none")
+    ready_at: int | None = Field(description="from when it may be carried out")
+    abdicated: bool = Field(description="it never changes again")
+
+
+class SignerOut(Shape):
+    contract: str = Field(description="Members: an attester. Ledger: an appraiser")
+    signer: AddressText
+    signs: bool
+    ready_at: int | None = Field(description="when it may be added; null: it was not scheduled")
+
+
+class CallOut(Shape):
+    target: AddressText
+    value: WeiText
+    data: str
+
+
+class VoteOut(Shape):
+    voter: AddressText
+    support: int = Field(description="0 against, 1 in favour, 2 abstains")
+    weight: int
+    reason: str
+
+
+class ProposalOut(Shape):
+    proposal_id: Id
+    proposer: AddressText
+    description: str
+    phase: str = Field(description="waiting, voting, voted, queued, ready, executed or canceled")
+    vote_start: int = Field(description="the snapshot: who had a vote then, has one")
+    vote_end: int
+    against: int
+    in_favour: int
+    abstaining: int
+    ready_at: int | None = Field(description="when it may be executed; null: it is not queued")
+    calls: list[CallOut]
+
+
+class ProposalDetail(ProposalOut):
+    votes: list[VoteOut]
+
+
+class ClaimOut(Shape):
+    asset: Id
+    account: AddressText
+    amount_wei: WeiText = Field(description="revenue that it was paid, ever")
+
+
+class CommonsClaimOut(Shape):
+    root: AddressText
+    amount_wei: WeiText = Field(description="of the commons' revenue, ever")
 
 
 class TokenOut(BaseModel):

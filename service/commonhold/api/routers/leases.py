@@ -101,4 +101,9 @@ def _shown(state: AppState, row: read.LeaseRow) -> LeaseOut:
         redeemed_block=row.redeemed_block,
         settled_ms=row.settled_ms,
         paid_wei=row.paid_wei,
+        level=row.level,
+        key_number=row.key_number,
+        changes=row.changes,
+        part_of=row.part_of,
+        refunded_wei=row.refunded_wei,
     )

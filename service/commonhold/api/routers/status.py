@@ -9,6 +9,7 @@ from commonhold.api.schemas import DeploymentOut, EndpointOut, PositionOut, Stat
 from commonhold.errors import Unavailable
 from commonhold.mirror import read
 from commonhold.mirror.digest import digest
+from commonhold.units import hex_text
 
 router = APIRouter(tags=["service"])
 
@@ -67,10 +68,16 @@ async def deployment(state: State) -> DeploymentOut:
         ledger=d.ledger,
         access=d.access,
         meter=d.meter,
+        council=d.council,
+        timelock=d.timelock,
+        factory=d.factory,
         token=d.token,
         block=d.block,
         block_hash=d.block_hash,
         deployer=d.deployer,
+        salt=d.salt,
+        code={name: hex_text(digest) for name, digest in d.code.items()},
+        genesis=d.genesis.to_json(),
         fingerprint=d.fingerprint(),
         window_seconds=state.window_seconds,
         submitter=state.submitter,
