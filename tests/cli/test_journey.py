@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from commonhold.chain.genesis import example
 from commonhold.chain.node import start_anvil
 from commonhold.demo.processes import HOST, Processes, free_port
 from tests.actors import ANVIL
@@ -84,7 +85,7 @@ async def test_a_developer_gets_an_answer_and_an_auditor_agrees(run: Run, tmp_pa
 
 
 async def deploy(person: Person, address: dict[str, str], rpc: str) -> dict[str, Any]:
-    genesis = {
+    genesis = example() | {
         "attesters": [address["attester0"], address["attester1"]],
         "attester_threshold": 2,
         "admissions_per_day": 10,
@@ -98,7 +99,7 @@ async def deploy(person: Person, address: dict[str, str], rpc: str) -> dict[str,
                 "hold_bps": 5000,
                 "use_bps": 5000,
                 "min_level": 3,
-                "floor": "4",
+                "floor": "4.000000",
             }
         ],
         "window_seconds": 604800,

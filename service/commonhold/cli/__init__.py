@@ -11,11 +11,15 @@ from commonhold.cli import (
     appraiser,
     asset,
     audit,
+    commons,  # noqa: F401, more commands of `asset`
+    council,
     credits,
     demo,
     deploy,
     developer,
+    groups,  # noqa: F401, more commands of `member`
     key,
+    lease,
     member,
     node,
     serve,
@@ -35,6 +39,9 @@ app.command("serve")(serve.serve)
 app.add_typer(member.app, name="member")
 app.add_typer(asset.app, name="asset")
 app.add_typer(credits.app, name="credits")
+app.add_typer(lease.app, name="lease")
+app.add_typer(council.app, name="council")
+app.add_typer(council.settings_app, name="settings")
 app.command("redeem")(developer.redeem)
 app.command("call")(developer.call)
 app.command("audit")(audit.audit)
@@ -42,6 +49,7 @@ app.add_typer(appraiser.app, name="appraiser")
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")
 app.command("deploy")(deploy.deploy)
+app.add_typer(deploy.app, name="deployment")
 
 
 def main() -> None:

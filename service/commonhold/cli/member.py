@@ -25,7 +25,7 @@ from commonhold.cli.common import (
 )
 from commonhold.errors import BadInput
 from commonhold.keyfile import read_wallet, wallet_address
-from commonhold.units import address_text, hex_text, keccak256, to_address
+from commonhold.units import Hash32, address_text, hex_text, keccak256, to_address
 
 app = typer.Typer(no_args_is_help=True, help="Members and groups: list, admit, renew, attach, find.")
 
@@ -84,7 +84,7 @@ def sign_admission(
         until=now_s + days * 86_400,
         deadline=now_s + valid_hours * 3_600,
     )
-    _sign(key, deployment, admission, out)
+    sign(key, deployment, admission, out)
 
 
 @app.command("sign-renewal")
@@ -100,7 +100,7 @@ def sign_renewal(
     """As an attester: sign that MEMBER's membership is prolonged. Nothing is sent."""
     now_s = int(time.time()) if now is None else now
     renewal = signing.Renewal(to_address(member), now_s + days * 86_400, now_s + valid_hours * 3_600)
-    _sign(key, deployment, renewal, out)
+    sign(key, deployment, renewal, out)
 
 
 @app.command("sign-attachment")
@@ -117,7 +117,7 @@ def sign_attachment(
     """As one of the two roots: sign that MEMBER's group counts as CONTROLLER's. Nothing is sent."""
     now_s = int(time.time()) if now is None else now
     text = signing.Attachment(to_address(member), to_address(controller), nonce, now_s + valid_hours * 3_600)
-    _sign(key, deployment, text, out)
+    sign(key, deployment, text, out)
 
 
 @app.command("sign-finding")
@@ -133,12 +133,9 @@ def sign_finding(
 ) -> None:
     """As an attester: sign the finding that CONTROLLER controls MEMBER. Nothing is sent."""
     now_s = int(time.time()) if now is None else now
-    try:
-        digest = keccak256(evidence.read_bytes())
-    except OSError as error:
-        raise BadInput(f"evidence {evidence}: {error.strerror}") from error
-    text = signing.Finding(to_address(member), to_address(controller), digest, now_s + valid_hours * 3_600)
-    _sign(key, deployment, text, out)
+    deadline = now_s + valid_hours * 3_600
+    text = signing.Finding(to_address(member), to_address(controller), evidence_hash(evidence), deadline)
+    sign(key, deployment, text, out)
 
 
 @app.command()
@@ -234,7 +231,16 @@ def find(
     run(work())
 
 
-def _sign(key: Path, deployment: Path, text: signing.Statement, out: Path) -> None:
+def evidence_hash(evidence: Path) -> Hash32:
+    """The hash of a document. Raises BadInput."""
+    try:
+        return keccak256(evidence.read_bytes())
+    except OSError as error:
+        raise BadInput(f"evidence {evidence}: {error.strerror}") from error
+
+
+def sign(key: Path, deployment: Path, text: signing.Statement, out: Path) -> None:
+    """The statement to Members, with the signature of the wallet in `key`, is in `out`."""
     from commonhold.chain.deployment import Deployment
     from commonhold.cli.statement import Signed
 

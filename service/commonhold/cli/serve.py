@@ -223,10 +223,13 @@ def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> 
     from commonhold.anchor import batch, publish
     from commonhold.api.deps import trusted
     from commonhold.meter.settle import settle
+    from commonhold.meter.totals import Closing
+
+    closing = Closing(state.window_seconds, state.deployment.genesis.settle_delay)
 
     async def settle_receipts() -> bool:
         trusted(state)
-        return await settle(state.engine, sender) is not None
+        return await settle(state.engine, sender, closing=closing) is not None
 
     async def anchor_epochs() -> bool:
         trusted(state)

@@ -14,8 +14,21 @@ from commonhold.keyfile import wallet_address
 from commonhold.signing import Domain, Statement
 from commonhold.units import Address, address_text, hex_text, to_address
 
-KINDS = {kind.__name__: kind for kind in (signing.Admission, signing.Renewal, signing.Attachment, signing.Finding)}
-S = TypeVar("S", signing.Admission, signing.Renewal, signing.Attachment, signing.Finding)
+KINDS: dict[str, type[Statement]] = {
+    kind.__name__: kind
+    for kind in (
+        signing.Admission,
+        signing.Renewal,
+        signing.Attachment,
+        signing.Finding,
+        signing.Detachment,
+        signing.Recovery,
+        signing.Split,
+        signing.TopUp,
+        signing.Rotation,
+    )
+}
+S = TypeVar("S", bound=Statement)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from commonhold import actions
 from commonhold.access import dpop
 from commonhold.anchor.merkle import Leaf, LeafKind, verify
 from commonhold.client.errors import BudgetSpent
 from commonhold.client.lease import Lease
 from commonhold.demo import show
-from commonhold.demo.assets import GPU_SERIALS
+from commonhold.demo.assets import GPU_SERIALS, NODE_SPLIT
 from commonhold.demo.processes import HOST, free_port
 from commonhold.demo.redeeming import LEASED_S, PRICE
 from commonhold.demo.world import World, wait_for
@@ -69,11 +70,12 @@ async def settle_and_anchor(world: World) -> None:
         return ms if ms >= min(receipts["bought"].gpu_ms, LEASED_S * 1_000) else None
 
     settled_ms = await wait_for("settlement of the bought lease", settled)
-    paid = await world.view("Coin", "balanceOf", world.keys.address("provider"))
-    show.expect("payment to the provider", settled_ms * PRICE // 1_000, paid)
+    accrued, _ = await world.view("Ledger", "revenueTotals")
+    show.expect("revenue of the node", settled_ms * PRICE // 1_000, accrued)
     show.fact(
-        "settle", f"{settled_ms} GPU-ms = {settled_ms // 1_000} GPU-seconds on chain, paid {units_text(paid)} CDC"
+        "settle", f"{settled_ms} GPU-ms = {settled_ms // 1_000} GPU-seconds on chain, {units_text(accrued)} CDC earned"
     )
+    await _claim(world, accrued)
 
     for name, receipt in receipts.items():
         proof = await wait_for(f"an anchor over the receipt of the {name} lease", partial(_proof, world, receipt))
@@ -83,6 +85,27 @@ async def settle_and_anchor(world: World) -> None:
             f"{len(proof['proof'])} hashes checked offline",
         )
     await _show_hours(world)
+
+
+async def _claim(world: World, accrued: int) -> None:
+    """Who holds units of the node is paid, in proportion; the part of the commons is everybody's."""
+    node, relayer = world.assets["node"], world.sender("relayer")
+    for role in NODE_SPLIT:
+        owner = world.keys.address(role)
+        units = await world.view("Ledger", "balanceOf", owner, node)
+        before = await world.view("Coin", "balanceOf", owner)
+        await actions.claim(relayer, node, owner)
+        paid = await world.view("Coin", "balanceOf", owner) - before
+        show.fact(f"claimed for the {role}", f"{units_text(paid)} CDC for {units_text(units)} units")
+    if await world.view("Ledger", "revenueOf", node, world.deployment.ledger):
+        await actions.share_commons(relayer, node)
+        before = await world.view("Coin", "balanceOf", world.keys.address("library"))
+        await actions.claim_commons(relayer, world.keys.address("library"))
+        paid = await world.view("Coin", "balanceOf", world.keys.address("library")) - before
+        show.fact("the commons' part", f"shared among the groups: {units_text(paid)} CDC to the library, as to each")
+    total, claimed = await world.view("Ledger", "revenueTotals")
+    show.expect("revenue in all", accrued, total)
+    show.expect_that("claimed", 0 < claimed <= total, expected=f"1 to {total}", got=claimed)
 
 
 async def _start_node(world: World) -> None:

@@ -4,9 +4,11 @@ import time
 
 from commonhold import actions, signing
 from commonhold.actions import identity_nullifier
-from commonhold.chain.deploy import ClassParams, Genesis, deploy, roles
+from commonhold.chain.deploy import deploy
 from commonhold.chain.deployment import Deployment
+from commonhold.chain.genesis import ClassParams, Genesis
 from commonhold.chain.node import Anvil
+from commonhold.chain.powers import roles
 from commonhold.chain.rpc import Rpc
 from commonhold.demo import show
 from commonhold.demo.world import APPRAISERS, ATTESTERS, MEMBERS, WINDOW_SECONDS, Keys, World

@@ -1,6 +1,6 @@
 """The whole way on one machine: chain, seven members, three appraisers, service, node, a developer and an auditor.
 
-`run` goes through the nine steps, then keeps the service up until it is told to stop. Every process that it starts is
+`run` goes through the ten steps, then keeps the service up until it is told to stop. Every process that it starts is
 its own and is ended; every file is in a folder of this run.
 """
 
@@ -16,7 +16,7 @@ import httpx
 
 from commonhold.chain.node import Anvil, start_anvil
 from commonhold.chain.rpc import Rpc
-from commonhold.demo import assets, forks, holding, metering, parties, redeeming, reviewing, show
+from commonhold.demo import assets, forks, holding, metering, parties, redeeming, reviewing, show, voting
 from commonhold.demo.processes import HOST, Processes, free_port
 from commonhold.demo.world import Keys, World
 from commonhold.errors import BadInput
@@ -42,7 +42,7 @@ async def run(options: Options, stop: asyncio.Event) -> None:
     """Raises CommonholdError at the first thing that is not as it should be."""
     async with _world(options) as (world, anvil):
         await _steps(world, anvil)
-        show.console.print(f"\n[bold green]All nine steps hold.[/bold green] {time.monotonic() - show.STARTED:.0f} s")
+        show.console.print(f"\n[bold green]All ten steps hold.[/bold green] {time.monotonic() - show.STARTED:.0f} s")
         if options.once:
             return
         show.console.print(f"The service keeps running at [bold]{world.service_url}[/bold]; Ctrl-C ends it.")
@@ -60,6 +60,7 @@ async def _steps(world: World, anvil: Anvil) -> None:
     await metering.settle_and_anchor(world)
     await forks.survive_reorg(world, anvil)
     await reviewing.audit(world)
+    await voting.vote(world, anvil)
 
 
 async def start_service(world: World) -> None:
