@@ -97,8 +97,8 @@ async def test_storage_of_a_real_chain_is_proven_by_the_names_of_its_variables(d
     places = [
         place("Ledger", "_balances", provider, asset),
         place("Ledger", "_balances", stranger, asset),
-        place("Ledger", "_assets", asset, "units"),
-        place("Ledger", "_assets", asset, "level"),
+        place("Ledger", "_assets", asset, "head", "units"),
+        place("Ledger", "_assets", asset, "head", "level"),
         place("Ledger", "_assets", asset, "operator"),
         place("Ledger", "_classIds"),
         place("Ledger", "_classIds", 1),
@@ -112,7 +112,7 @@ async def test_storage_of_a_real_chain_is_proven_by_the_names_of_its_variables(d
     assert [held, none] == asked
     assert (units, level, operator) == (8 * UNIT, 3, int.from_bytes(provider))
     assert (classes, second) == (3, int.from_bytes(text))
-    assert await deployed.rpc.storage(d.meter, [place("Meter", "settledMs", lease)], at=at) == [0]
+    assert await deployed.rpc.storage(d.access, [place("Access", "_leases", lease, "gpuMs")], at=at) == [0]
     account = await deployed.rpc.account(d.ledger, at=at)
     assert account.code_hash == keccak256(await deployed.rpc.code(d.ledger, at))
     assert await deployed.rpc.account(Address(b"\x07" * 20), at=at) == ABSENT

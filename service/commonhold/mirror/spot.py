@@ -78,8 +78,8 @@ async def chosen(db: ReadDb, most: int) -> list[Claim]:
         *(
             Claim(
                 f"GPU-ms settled of lease {hex_text(row.lease)}",
-                "Meter",
-                place("Meter", "settledMs", bytes(row.lease)),
+                "Access",
+                place("Access", "_leases", bytes(row.lease), "gpuMs"),
                 row.settled_ms,
             )
             for row in await _some(db, t.lease, most)
