@@ -62,6 +62,11 @@ async def test_every_collection_says_what_the_chain_says(service: Service) -> No
         "redeemed_block": 0,
         "settled_ms": 0,
         "paid_wei": "0",
+        "level": 3,
+        "key_number": 0,
+        "changes": 0,
+        "part_of": None,
+        "refunded_wei": None,
     }
     assert row == await get(service, f"/v1/leases/{hex_text(lease)}")
     assert row["starts_at"] >= now
