@@ -19,6 +19,7 @@ from commonhold.chain.answers import (
     to_receipt,
     to_stamp,
 )
+from commonhold.chain.apart import Apart
 from commonhold.chain.contract import BadCallData, decode_result, encode_call
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
 from commonhold.chain.health import Health
@@ -26,7 +27,7 @@ from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable, Traffi
 from commonhold.chain.layout import Place
 from commonhold.chain.proof import Account, BadProof
 from commonhold.chain.revert import refusal
-from commonhold.chain.span import Span
+from commonhold.chain.span import Pace, Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
 from commonhold.chain.verify import RpcLied
 from commonhold.errors import CommonholdError
@@ -64,10 +65,15 @@ class Rpc:
 
     quorum = 1  # how many nodes must agree
 
-    def __init__(self, url: str, *, timeout_s: float = 10, verify_logs: bool = True) -> None:
-        """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's."""
+    def __init__(
+        self, url: str, *, timeout_s: float = 10, verify_logs: bool = True, apart: Apart | None = None
+    ) -> None:
+        """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's.
+        apart: where large answers are; None: here. It is the caller's to close."""
         self._node = JsonRpc(url, timeout_s=timeout_s)
         self.verify_logs = verify_logs
+        self._apart = apart or Apart(process=False)
+        self._pace = Pace()
         self._takes_hashes = True  # until the node refuses one
 
     async def __aenter__(self) -> Self:
@@ -145,15 +151,18 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: expected block {asked}, got {got}")
         return stamp
 
-    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int) -> Span:
-        """Blocks after `after` in a row, up to `last` at most, with all logs of the addresses in them.
+    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool = False) -> Span:
+        """Blocks after `after` in a row, up to `last` at most, with all logs of the addresses in them; `every`: also
+        blocks without.
 
         Raises RpcLied when a header or the receipts do not recompute; RpcInconsistent when the node is not that far, or
         is on another branch than `after`.
         """
         if self.verify_logs:
-            return await span.verified(self._node, addresses, after, last)
-        return await span.told(self, addresses, after, last)
+            return await span.verified(
+                self._node, addresses, after, last, every=every, pace=self._pace, apart=self._apart
+            )
+        return await span.told(self, addresses, after, last, every=every)
 
     async def header(self, number: int) -> BlockStamp:
         """The block of a number that the node must have. Raises RpcInconsistent."""

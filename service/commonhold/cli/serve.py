@@ -130,6 +130,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.access.dpop import NonceKeys
     from commonhold.access.keys import SigningKeys
     from commonhold.api.deps import AppState
+    from commonhold.chain.apart import Apart
     from commonhold.chain.deployment import Deployment
     from commonhold.chain.quorum import connect
     from commonhold.chain.send import Sender
@@ -145,7 +146,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     engine = db.make_engine(settings.database_url)
     stack.push_async_callback(engine.dispose)
     await migrate.upgrade(engine)
-    rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum)
+    apart = Apart()
+    stack.push_async_callback(apart.close)
+    rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum, apart=apart)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     await Follower(rpc, deployment, engine, tier=settings.tier).step()
