@@ -166,6 +166,12 @@ class JsonRpc:
             raise self._unavailable(method, f"no answer in {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise self._unavailable(method, f"{type(error).__name__}: {error}") from error
+        except TimeoutError as error:
+            raise self._unavailable(method, f"no whole answer in {LONGEST * self._timeout_s:g} s") from error
+        finally:
+            took_s = self._clock() - before
+            self.traffic.spent_s += took_s
+        self.traffic.answered(took_s)
         if status != 200:
             raise NotTaken(self._text(method, f"expected HTTP 200, got {status}"))
         return content
