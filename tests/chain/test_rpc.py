@@ -9,7 +9,7 @@ import pytest
 
 from commonhold.chain.deployment import WrongChain
 from commonhold.chain.revert import ContractRefused
-from commonhold.chain.rpc import BlockGone, Rpc, RpcInconsistent, RpcRefused, RpcUnavailable
+from commonhold.chain.rpc import BlockGone, Rpc, RpcInconsistent, RpcRefused, RpcUnavailable, View
 from commonhold.errors import BadInput
 from commonhold.units import UNIT, Address, Hash32
 from tests.actors import Deployed, address_of
@@ -227,6 +227,21 @@ async def test_a_node_that_takes_only_numbers_is_asked_by_number(deployed: Deplo
     got = await asked(deployed, numbers_only(), lambda rpc: rpc.call("Members", members, "threshold", at=at))
 
     assert got == 2
+
+
+async def test_many_calls_are_answered_as_one_by_one(deployed: Deployed) -> None:
+    d, at = deployed.deployment, await deployed.rpc.head()
+    views: list[View] = [
+        ("Members", d.members, "threshold", ()),
+        ("Ledger", d.ledger, "balanceOf", (address_of("provider"), 7)),
+        ("Members", d.members, "memberOf", (address_of("provider"),)),
+    ]
+
+    one_by_one = [await deployed.rpc.call(*view[:3], *view[3], at=at) for view in views]
+
+    assert await deployed.rpc.calls(views, at=at) == one_by_one
+    assert await asked(deployed, numbers_only(), lambda rpc: rpc.calls(views, at=at)) == one_by_one
+    assert await deployed.rpc.calls([], at=at) == []
 
 
 async def test_an_answer_by_number_is_not_used_when_the_block_was_replaced_meanwhile(deployed: Deployed) -> None:

@@ -27,6 +27,7 @@ from commonhold.chain.rpc import (
     RpcLied,
     RpcRefused,
     RpcUnavailable,
+    View,
 )
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
@@ -245,6 +246,9 @@ class Endpoints(Rpc):
 
     async def receipt(self, transaction_hash: Hash32) -> Receipt | None:
         return await self._of(lambda rpc: rpc.receipt(transaction_hash))
+
+    async def calls(self, asked: Sequence[View], *, at: BlockStamp) -> list[Any]:
+        return await self._of(lambda rpc: rpc.calls(asked, at=at))
 
     async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
         return await self._of(lambda rpc: rpc.inputs(transactions))
