@@ -37,6 +37,10 @@ ZERO_ADDRESS = bytes(20)
 _BREAKS = (sa.exc.IntegrityError, sa.exc.DataError, OverflowError)
 
 
+# By contract, the table of its balances, and the columns of it: of what, whose, how much.
+_BALANCES = {"Ledger": ("holding", "asset", "owner", "units"), "Access": ("credit", "credit_id", "holder", "seconds")}
+
+
 class MirrorBroken(CommonholdError):
     """An event does not fit the rows: the mirror stops, since skipping it would leave a hole."""
 
@@ -52,9 +56,9 @@ async def apply(db: Db, stamp: BlockStamp, event: ChainEvent) -> None:
     await apply_all(db, [(stamp, event)])
 
 
-async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> None:
+async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]], *, more: bool = False) -> None:
     """The rows say what all these events of whole blocks tell, in their order; so do the history and the digest. Each
-    row is read once and written once.
+    row is read once and written once. `more`: as digest.advance.
 
     Raises MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the database;
     the transaction can then only be rolled back.
@@ -66,7 +70,10 @@ async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> No
     for stamp, event in told:
         rows.enter(stamp.number)
         try:
-            await _apply(rows, stamp, event)
+            if isinstance(event, events.Transfer):
+                _transfer(rows, event)
+            else:
+                await _apply(rows, stamp, event)
             if len(told) == 1:
                 await rows.flush()
         except (MirrorBroken, RowExists) as error:
@@ -83,7 +90,7 @@ async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> No
             f"blocks {first.number} to {last.number} ({hex_text(last.hash)}): {_cause(error)}"
         ) from error
     if changed:
-        await digest.advance(db, last.number, changed)
+        await digest.advance(db, last.number, changed, more=more)
 
 
 async def _load_balances(rows: Rows, transfers: Sequence[events.Transfer]) -> None:
@@ -131,7 +138,7 @@ async def _apply(rows: Rows, stamp: BlockStamp, event: ChainEvent) -> None:
                 expires_at=event.expires_at,
             )
         case events.Transfer():
-            await _transfer(rows, event)
+            _transfer(rows, event)
         case events.Opened():
             await rows.insert(
                 offer,
@@ -231,17 +238,23 @@ async def _registered(rows: Rows, stamp: BlockStamp, event: events.Registered) -
         await rows.insert(device, device=commitment, asset=event.asset)
 
 
-async def _transfer(rows: Rows, event: events.Transfer) -> None:
-    """Zero moves nothing, and ERC-6909 lets anyone move zero of an id that does not exist."""
+def _transfer(rows: Rows, event: events.Transfer) -> None:
+    """Nearly all events are these, and what they are about was loaded.
+
+    Zero moves nothing, and ERC-6909 lets anyone move zero of an id that does not exist.
+    """
     if event.amount == 0:
         return
+    table, of, by, what = _BALANCES[event.contract]
     for owner, amount in ((event.sender, -event.amount), (event.receiver, event.amount)):
         if owner == ZERO_ADDRESS:
             continue
-        if event.contract == "Ledger":
-            await _add(rows, holding, "units", amount, asset=event.id, owner=owner)
-        else:
-            await _add(rows, credit, "seconds", amount, credit_id=event.id, holder=owner)
+        key = (table, event.id, owner)
+        old = rows.loaded(key)
+        total = amount if old is None else old[what] + amount
+        if total < 0:
+            raise MirrorBroken(f"{table} {what}: expected at least {-amount}, got {total - amount}")
+        rows.change(key, old, {of: event.id, by: owner, what: total} if total else None)
 
 
 async def _settled(rows: Rows, event: events.Settled) -> None:

@@ -204,7 +204,7 @@ class Follower:
                 await _rewind(db, ancestor)
             await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
             await insert_many(db, event, batch.rows)
-            await apply_all(db, batch.events)
+            await apply_all(db, batch.events, more=new.number < final.number)
             if finalized > at.finalized:
                 await _finalize(db, at.finalized, finalized, final)
         progress = Progress(BlockNumber(ancestor + 1), new.number, len(batch.events), rewound=at.number - ancestor)
