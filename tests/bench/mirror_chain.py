@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -47,6 +47,15 @@ class Chain:
     state: Path
     deployment: Path
     driver: Path
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The one of this name."""
+        return cls(*(BUILD / f"{name}{suffix}.json" for suffix in ("", "-deployment", "-driver")))
+
+    @property
+    def name(self) -> str:
+        return self.state.stem
 
     def started(self, *, slots_in_an_epoch: int = 32) -> AbstractAsyncContextManager[Anvil]:
         """An anvil that has it; two epochs before its head are not final."""
@@ -139,7 +148,7 @@ async def _moves(mover: Mover, events: int) -> None:
 
 
 async def _made(name: str, make: Callable[[Mover], Awaitable[None]], members: int) -> Chain:
-    chain = Chain(*(BUILD / f"{name}{suffix}.json" for suffix in ("", "-deployment", "-driver")))
+    chain = Chain.named(name)
     if chain.state.exists():
         return chain
     print(f"making the chain {name}, once", flush=True)
