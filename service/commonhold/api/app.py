@@ -14,6 +14,7 @@ from commonhold.api.routers import (
     assets,
     classes,
     credits,
+    digest,
     epochs,
     holdings,
     hours,
@@ -32,6 +33,7 @@ __all__ = ["AppState", "create_app"]
 
 ROUTERS = (
     status,
+    digest,
     metrics,
     members,
     classes,

@@ -24,13 +24,15 @@ from commonhold.chain.send import Sender
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, ReadDb, read, write
 from commonhold.errors import BadInput, Unavailable
+from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import Tally
-from commonhold.mirror.read import Position, position
+from commonhold.mirror.read import Past, Position, position
 from commonhold.units import Address
 
 MAX_BODY_BYTES = 4 << 20  # a batch of segments
 
 BLOCK_HEADER = "Commonhold-Block"
+PAST_HEADER = "Commonhold-At"
 
 
 @dataclass(slots=True)
@@ -109,6 +111,24 @@ async def at_block(db: Read, request: Request, response: Response) -> Position:
 
 
 AtBlock = Annotated[Position, Depends(at_block, scope="function")]
+
+
+async def past(
+    db: Read,
+    _at: AtBlock,
+    response: Response,
+    at: Annotated[
+        int | None, Query(description="an earlier block to answer for; default: the last one mirrored")
+    ] = None,
+) -> Past | None:
+    """The earlier block that is asked about, which a header of its own names. Raises BlockNotMirrored."""
+    if at is None:
+        return None
+    response.headers[PAST_HEADER] = str(at)
+    return await mirror.at_block(db, at)
+
+
+At = Annotated[Past | None, Depends(past, scope="function")]
 
 
 async def at_write(db: Write, request: Request, response: Response) -> Position:

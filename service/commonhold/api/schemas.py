@@ -332,6 +332,15 @@ class StatusOut(Shape):
     )
 
 
+class DigestOut(Shape):
+    chain_id: int
+    deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
+    block: int
+    block_hash: Hash | None = Field(description="null: a final block without events, whose hash is not kept")
+    digest: Hash = Field(description="LtHash over all rows of the mirrored state; SHA-256 of its sum")
+    jws: str = Field(description="the same, signed: compact JWS, ES256, type commonhold-digest+jwt, keys at /jwks.json")
+
+
 class DeploymentOut(Shape):
     chain_id: int
     members: AddressText

@@ -15,8 +15,10 @@ from commonhold.cli import (
     demo,
     deploy,
     developer,
+    digest,
     key,
     member,
+    mirror,
     node,
     serve,
 )
@@ -38,6 +40,8 @@ app.add_typer(credits.app, name="credits")
 app.command("redeem")(developer.redeem)
 app.command("call")(developer.call)
 app.command("audit")(audit.audit)
+app.command("digest")(digest.digest)
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(appraiser.app, name="appraiser")
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")

@@ -53,5 +53,5 @@ async def page(db: Read, state: State) -> HTMLResponse:
     except Unavailable:
         empty: list[object] = []
         shown = {"position": None, "classes": empty, "assets": empty, "hours": empty, "leases": empty, "anchors": empty}
-        shown |= {"digest": ""}
+        shown |= {"digest": "", "counts": {"assets": 0}}
     return HTMLResponse(template.render(shown | about), headers=headers)

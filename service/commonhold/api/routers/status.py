@@ -27,15 +27,7 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
         logs_verified=state.rpc.verify_logs,
         block=PositionOut.model_validate(at),
         digest=await digest(db),
-        counts={
-            "members": len(await read.members(db)),
-            "classes": len(await read.classes(db)),
-            "assets": len(await read.assets(db)),
-            "holdings": len(await read.holdings(db)),
-            "offers": len(await read.offers(db)),
-            "leases": len(await read.leases(db)),
-            "anchors": len(await read.anchors(db)),
-        },
+        counts=await read.counts(db),
         faults=state.faults() | state.node_faults(),
         integrity=state.integrity(),
     )

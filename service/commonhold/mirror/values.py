@@ -1,0 +1,124 @@
+"""What read.py answers with: the values of the mirror's rows. Import them from there."""
+
+from dataclasses import dataclass
+
+from commonhold.units import Address, AssetId, BlockNumber, CreditId, GpuMs, Hash32, Seconds, Units, Wei, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A block that is mirrored. Made by `read.at_block` alone."""
+
+    number: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The block that the rows are true at. No rewind goes below `finalized`."""
+
+    number: BlockNumber
+    hash: Hash32
+    timestamp: int
+    finalized: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    address: Address
+    nullifier: Hash32
+    controller: Address | None  # None: nobody controls it, it is its group's root
+    root: Address
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    class_id: Hash32
+    name: str
+    kind: int  # 0 DATA, 1 MODEL, 2 COMPUTE
+    unit: str
+    hold_bps: int
+    use_bps: int
+    min_level: int
+    floor_units: Units
+    total_units: Units
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    asset: AssetId
+    class_id: Hash32
+    operator: Address
+    units: Units
+    level: int
+    policy: str
+    content_hash: Hash32
+    result_hash: Hash32
+    meter_key: bytes | None  # x || y; None: no node serves it
+    appraised_at: int
+    expires_at: int
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    asset: AssetId
+    owner: Address  # the ledger's own address: the commons
+    units: Units
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    credit_id: CreditId
+    asset: AssetId
+    window: Window
+    tranche: int
+    price_wei: Wei  # per second of one unit; 0: granted, not sold
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    credit_id: CreditId
+    holder: Address
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A lease, with what its credits were for."""
+
+    lease: Hash32
+    holder: Address
+    credit_id: CreditId
+    seconds: Seconds
+    starts_at: int
+    session_key: bytes  # x || y
+    redeemed_block: BlockNumber
+    settled_ms: GpuMs
+    paid_wei: Wei
+    asset: AssetId
+    window: Window
+    tranche: int
+    price_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    class_id: Hash32
+    window: Window
+    root: Address
+    level: int
+    gpu_ms: GpuMs
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    submitter: Address
+    epoch: int
+    root: Hash32
+    previous: Hash32
+    count: int
+    gpu_ms: GpuMs
+    uri: str
+    block_number: BlockNumber
