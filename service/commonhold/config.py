@@ -32,6 +32,15 @@ class Settings(BaseSettings):
     issuer: str | None = Field(None, description="public URL of the service; default http://HOST:PORT")
     rpc_quorum: int = Field(1, ge=1, description="how many endpoints must agree on every block")
     tier: Literal["latest", "safe", "finalized"] = Field("latest", description="which blocks are believed")
+    admit_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a membership and an appraisal must be to count for a token"
+    )
+    redeem_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a redemption must be before tokens are issued for the lease"
+    )
+    settle_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a redemption must be before its receipts are settled and anchored"
+    )
     verify_logs: bool = Field(
         True, description="recompute headers and receipts; off only for chains whose own forms differ from Ethereum's"
     )

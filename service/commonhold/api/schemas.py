@@ -316,6 +316,7 @@ class StatusOut(Shape):
     chain_id: int
     deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
     tier: str = Field(description="which blocks are believed: latest, safe or finalized")
+    tiers: dict[str, str] = Field(description="how settled what must be: admit and redeem for a token, settle")
     endpoints: list[EndpointOut] = Field(description="RPC nodes of this service, in the order in which they are asked")
     quorum: int = Field(description="how many of them must agree on every block; 1: the first that answers is asked")
     logs_verified: bool = Field(

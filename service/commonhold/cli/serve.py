@@ -44,6 +44,15 @@ def serve(
         typer.Option(help="How many endpoints must agree on every block; default 1: the first that answers."),
     ] = None,
     tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
+    admit_tier: Annotated[
+        str | None, typer.Option(help="How settled memberships and appraisals must be to count for a token.")
+    ] = None,
+    redeem_tier: Annotated[
+        str | None, typer.Option(help="How settled a redemption must be before tokens are issued for its lease.")
+    ] = None,
+    settle_tier: Annotated[
+        str | None, typer.Option(help="How settled a redemption must be before its receipts are settled and anchored.")
+    ] = None,
     verify_logs: Annotated[
         bool | None,
         typer.Option(
@@ -136,6 +145,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.chain.send import Sender
     from commonhold.keyfile import read_or_write_secret, read_wallet
     from commonhold.mirror.follow import Follower
+    from commonhold.mirror.tiers import Tiers
 
     if settings.spot_checks and not settings.verify_logs:
         raise BadInput("spot checks prove storage against headers, which --no-verify-logs does not recompute")
@@ -169,6 +179,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
         token_ttl_s=settings.token_ttl_s,
         clock=lambda: int(time.time()),
         tier=settings.tier,
+        tiers=Tiers(admit=settings.admit_tier, redeem=settings.redeem_tier, settle=settings.settle_tier),
         max_head_age_s=settings.head_age_s(deployment.chain_id),
     )
 
@@ -226,16 +237,21 @@ def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> 
     from commonhold.anchor import batch, publish
     from commonhold.api.deps import trusted
     from commonhold.meter.settle import settle
+    from commonhold.mirror.tiers import settled
 
     async def settle_receipts() -> bool:
         trusted(state)
-        return await settle(state.engine, sender) is not None
+        until = await settled(state.engine, state.rpc, state.tiers.settle)
+        return await settle(state.engine, sender, redeemed_until=until) is not None
 
     async def anchor_epochs() -> bool:
         trusted(state)
         domain = state.deployment.domain("Meter")
+        until = await settled(state.engine, state.rpc, state.tiers.settle)
         async with db.write(state.engine) as writer:
-            await batch.close(writer, domain=domain, submitter=sender.address, now_s=state.clock())
+            await batch.close(
+                writer, domain=domain, submitter=sender.address, now_s=state.clock(), redeemed_until=until
+            )
         await publish.publish(state.engine, sender, base_uri=state.issuer)
         return False
 

@@ -13,7 +13,7 @@ from commonhold.meter.tables import settlement
 from commonhold.meter.totals import pending_settlements
 from commonhold.mirror.read import position
 from commonhold.signing import Receipt
-from commonhold.units import Hash32, hex_text
+from commonhold.units import BlockNumber, Hash32, hex_text
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,21 @@ _UNTIL_LATER = ("OverWallClock", "NotStarted")
 ContractReceipt = tuple[Receipt, Hash32, Hash32, Hash32, Hash32]  # IMeter.SignedReceipt
 
 
-async def settle(engine: AsyncEngine, sender: Sender, most: int = MOST) -> Mined | None:
+async def settle(
+    engine: AsyncEngine, sender: Sender, most: int = MOST, *, redeemed_until: BlockNumber | None = None
+) -> Mined | None:
     """Some of the receipts that the chain has not counted are settled; None: there is nothing to settle now.
+
+    redeemed_until: only of leases that were redeemed up to that block; None: of all.
 
     What was sent is not sent again before the mirror is at its block; if we die before that is written, it is, and the
     contract skips what it has. A receipt that the chain refuses is put off, so that neither it nor many like it hold up
     any other.
     """
     refused_now: set[Hash32] = set()
-    while pending := [one for one in await _pending(engine, most) if one.receipt.lease not in refused_now]:
+    while pending := [
+        one for one in await _pending(engine, most, redeemed_until) if one.receipt.lease not in refused_now
+    ]:
         while pending:
             try:
                 mined = await sender.transact("Meter", "settle", [contract_receipt(signed) for signed in pending])
@@ -56,9 +62,9 @@ def contract_receipt(signed: SignedReceipt) -> ContractReceipt:
     return (signed.receipt, *_halves(signed.node_signature), *_halves(signed.session_signature))
 
 
-async def _pending(engine: AsyncEngine, most: int) -> list[SignedReceipt]:
+async def _pending(engine: AsyncEngine, most: int, redeemed_until: BlockNumber | None) -> list[SignedReceipt]:
     async with read(engine) as db:
-        return await pending_settlements(db, most)
+        return await pending_settlements(db, most, redeemed_until)
 
 
 async def _put_off(engine: AsyncEngine, signed: SignedReceipt, refused: ContractRefused) -> None:

@@ -22,6 +22,7 @@ async def status(db: Read, at: AtBlock, state: State) -> StatusOut:
         chain_id=state.deployment.chain_id,
         deployment=state.deployment.fingerprint(),
         tier=state.tier,
+        tiers={"admit": state.tiers.admit, "redeem": state.tiers.redeem, "settle": state.tiers.settle},
         endpoints=shaped(EndpointOut, state.rpc.health()),
         quorum=state.rpc.quorum,
         logs_verified=state.rpc.verify_logs,
