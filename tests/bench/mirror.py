@@ -28,7 +28,7 @@ from tests.bench.mirror_chain import BUILD, ROOT, Chain, dense, sparse
 from tests.bench.mirror_ways import DEEP, WEB3_EVENTS
 
 EVENTS = 300_000
-SPARSE_BLOCKS = 100_000
+SPARSE_BLOCKS = 20_000
 LIVE_SLOTS = 300  # an epoch; two of them are not final: 600 blocks live
 
 Run = dict[str, float]

@@ -133,7 +133,7 @@ async def sparse(blocks: int) -> Chain:
             await mover.mine(EVERY - 1)
             await mover.move(number, 100)
 
-    return await _made(f"sparse-{blocks}", make, members=100)
+    return await _made(f"sparse-{blocks}", make, members=20)
 
 
 async def _moves(mover: Mover, events: int) -> None:

@@ -29,7 +29,10 @@ def serve(
     database_url: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
     rpc_url: Annotated[
         list[str] | None,
-        typer.Option("--rpc", help="JSON-RPC endpoint of the chain; again for one to fall back on."),
+        typer.Option(
+            "--rpc",
+            help="JSON-RPC endpoint of the chain; again for one to fall back on, and ws:// or wss:// for new heads.",
+        ),
     ] = None,
     deployment: Annotated[Path | None, typer.Option(help="Deployment file: chain id and addresses.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the service's own keys.")] = None,
@@ -99,6 +102,7 @@ async def _serve(settings: Settings) -> None:
     import uvicorn
 
     from commonhold.api.app import create_app
+    from commonhold.chain import heads
 
     with closing(listen(settings.host, settings.port)) as listener:
         settings = settings.model_copy(update={"port": port_of(listener)})
@@ -115,10 +119,15 @@ async def _serve(settings: Settings) -> None:
             gc.collect()
             gc.freeze()
             loops = asyncio.create_task(worker.run(stages, stop))
+            follow = next(stage for stage in stages if stage.name == "follow")
+            announced = [asyncio.create_task(heads.announced(url, follow.wake.set)) for url in settings.head_urls]
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
             finally:
                 stop.set()
+                for task in announced:
+                    task.cancel()
+                await asyncio.gather(*announced, return_exceptions=True)
                 await loops
 
 
