@@ -42,6 +42,37 @@ def rebuild(database_url: DatabaseOption, as_json: JsonOption = False) -> None:
     run(_rebuild(database_url, as_json))
 
 
+@app.command("grant-reader")
+def grant_reader(
+    role: Annotated[
+        str, typer.Argument(help="A role of the PostgreSQL server: CREATE ROLE reader LOGIN PASSWORD '...'")
+    ],
+    database_url: DatabaseOption,
+) -> None:
+    """Let a PostgreSQL role read the views of docs/schema.md, and no table; it stays so when the schema is upgraded.
+
+    SQLite has no roles: there the file is opened read-only, as in `sqlite3 'file:ledger.db?mode=ro'`.
+    """
+    run(_grant_reader(role, database_url))
+
+
+async def _grant_reader(role: str, database_url: str) -> None:
+    from sqlalchemy.exc import ProgrammingError
+
+    from commonhold import db
+    from commonhold.mirror import views
+
+    async with open_database(database_url) as engine:
+        if engine.dialect.name != "postgresql":
+            raise BadInput("SQLite has no roles: open the file read-only, as in sqlite3 'file:ledger.db?mode=ro'")
+        try:
+            async with db.write(engine) as writer:
+                await writer.run_sync(views.grant, role)
+        except ProgrammingError as error:
+            raise BadInput(f"role {role}: {error.orig}") from error
+    common.out.print(f"{role} may read the views of docs/schema.md", highlight=False)
+
+
 async def _verify(database_url: str, as_json: bool) -> None:
     from commonhold import db
     from commonhold.mirror import verify as verifying
