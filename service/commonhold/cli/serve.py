@@ -153,7 +153,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.chain.quorum import connect
     from commonhold.chain.send import Sender
     from commonhold.keyfile import read_or_write_secret, read_wallet
-    from commonhold.mirror.follow import Follower
+    from commonhold.mirror.follow import Follower, Tally
     from commonhold.mirror.tiers import Tiers
 
     if settings.spot_checks and not settings.verify_logs:
@@ -170,7 +170,10 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum, apart=apart)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
-    await Follower(rpc, deployment, engine, tier=settings.tier).step()
+    tally, started = Tally(), time.monotonic()
+    await Follower(rpc, deployment, engine, tier=settings.tier, tally=tally).step()
+    if tally.events:
+        tally.first_row_ms = round(1_000 * (time.monotonic() - started))
     sender = Sender(rpc, relayer, deployment) if relayer else None
     now_s = int(time.time())
     at = await rpc.head("latest")
@@ -187,6 +190,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
         quantum_ms=settings.quantum_s * 1_000,
         token_ttl_s=settings.token_ttl_s,
         clock=lambda: int(time.time()),
+        tally=tally,
         tier=settings.tier,
         tiers=Tiers(admit=settings.admit_tier, redeem=settings.redeem_tier, settle=settings.settle_tier),
         max_head_age_s=settings.head_age_s(deployment.chain_id),
