@@ -16,7 +16,7 @@ python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror bench-mirror-growth abi lock clean
+.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror bench-mirror-growth bench-audit abi lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ bench-mirror: contracts tests/bench/ponder/node_modules/.stamp ## the mirror bes
 
 bench-mirror-growth: contracts ## time and memory of the mirror as the chain grows; EVENTS="30000 300000 3000000"
 	$(BIN)/python -m tests.bench.mirror --growth $(or $(EVENTS),30000 300000)
+
+bench-audit: contracts ## time and memory of an audit; EVENTS="30000 300000" as you like
+	$(BIN)/python -m tests.bench.audit --events $(or $(EVENTS),30000 300000)
 
 abi: setup ## rebuild the committed ABIs from the contracts
 	cd contracts && forge build --skip test --force
