@@ -88,7 +88,7 @@ class Rows:
     async def flush(self) -> None:
         """The STATE tables have every change. Raises what the database does about a row that breaks its rules."""
         new, changed, gone = (defaultdict[str, list[Row]](list) for _ in range(3))
-        for key in self._changed:
+        for key in sorted(self._changed):  # as the tables' indexes have them: each page of theirs is touched once
             row, before = self._now[key], self._stored.get(key)
             if row is not None:
                 (new if before is None else changed)[key[0]].append(row)
@@ -106,7 +106,8 @@ class Rows:
         self._leave()
         await self.flush()
         for table in STATE:
-            await insert_many(self.db, HISTORY[table.name], self._versions.pop(table.name, ()))
+            versions = sorted(self._versions.pop(table.name, ()), key=_order(table))
+            await insert_many(self.db, HISTORY[table.name], versions)
         return [(key[0], before, self._now[key]) for key, before in self._before.items() if before != self._now[key]]
 
     def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
@@ -166,6 +167,14 @@ async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[
         {name: int.from_bytes(value) if wide else value for (name, wide), value in zip(columns, row, strict=True)}
         for row in found
     ]
+
+
+@cache
+def _order(table: sa.Table) -> Callable[[tuple[Any, ...]], Any]:
+    """What orders the rows of the table's history as its index has them."""
+    names = _key_names(table)
+    places = [at for at, column in enumerate(HISTORY[table.name].columns) if column.name in (*names, "from_block")]
+    return itemgetter(*places)
 
 
 def _version(key: Key, row: Row | None, block_number: int) -> tuple[Any, ...]:
