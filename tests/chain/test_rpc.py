@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from commonhold.chain.deployment import WrongChain
+from commonhold.chain.jsonrpc import JsonRpc
 from commonhold.chain.revert import ContractRefused
-from commonhold.chain.rpc import BlockGone, Rpc, RpcInconsistent, RpcRefused, RpcUnavailable
+from commonhold.chain.rpc import BlockGone, Rpc, RpcInconsistent, RpcRefused, RpcUnavailable, View
 from commonhold.errors import BadInput
 from commonhold.units import UNIT, Address, Hash32
 from tests.actors import Deployed, address_of
-from tests.chain.lying import Forward, Twist, changed, lying
+from tests.chain.lying import Broken, Forward, Twist, changed, lying
 
 pytestmark = pytest.mark.chain
 
@@ -229,6 +230,21 @@ async def test_a_node_that_takes_only_numbers_is_asked_by_number(deployed: Deplo
     assert got == 2
 
 
+async def test_many_calls_are_answered_as_one_by_one(deployed: Deployed) -> None:
+    d, at = deployed.deployment, await deployed.rpc.head()
+    views: list[View] = [
+        ("Members", d.members, "threshold", ()),
+        ("Ledger", d.ledger, "balanceOf", (address_of("provider"), 7)),
+        ("Members", d.members, "memberOf", (address_of("provider"),)),
+    ]
+
+    one_by_one = [await deployed.rpc.call(*view[:3], *view[3], at=at) for view in views]
+
+    assert await deployed.rpc.calls(views, at=at) == one_by_one
+    assert await asked(deployed, numbers_only(), lambda rpc: rpc.calls(views, at=at)) == one_by_one
+    assert await deployed.rpc.calls([], at=at) == []
+
+
 async def test_an_answer_by_number_is_not_used_when_the_block_was_replaced_meanwhile(deployed: Deployed) -> None:
     await deployed.anvil.mine(2)
     at, members = await deployed.rpc.head(), deployed.deployment.members
@@ -300,3 +316,22 @@ async def test_an_error_of_the_node_is_told_with_its_number(deployed: Deployed) 
 def test_a_url_that_is_none_of_http_is_refused(url: str) -> None:
     with pytest.raises(BadInput):
         Rpc(url)
+
+
+async def test_an_answer_that_is_far_too_long_or_trickles_in_is_cut_off(deployed: Deployed) -> None:
+    said: list[Any] = [(200, b'"' + b"0" * 2_000 + b'"'), Broken((b" ",) * 99, promised=100, pause_s=0.1)]
+
+    async def twist(_request: Any, _forward: Any) -> Any:
+        return said[0]
+
+    async with lying(deployed.anvil.url, twist) as url:
+        node = JsonRpc(url, timeout_s=0.2, max_answer=1_000)
+        with pytest.raises(RpcUnavailable, match="an answer of more than 1000 bytes"):
+            await node.request("eth_chainId")
+        del said[0]
+        with pytest.raises(RpcUnavailable, match=r"no whole answer in 1\.2 s"):
+            await node.request("eth_chainId")
+        await node.close()
+
+    assert node.traffic.requests == 2
+    assert node.traffic.spent_s > 1

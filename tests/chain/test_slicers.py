@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonhold.chain.contract import CONTRACTS, Entry, contract
-from commonhold.chain.decode import UnknownEvent, _slicers, by_abi, decode_of
+from commonhold.chain.decode import UnknownEvent, by_abi, decode_of, makers
 from commonhold.chain.deployment import ContractName
 from commonhold.chain.events import ChainEvent
 from commonhold.chain.stamp import RawLog
@@ -18,7 +18,7 @@ FAST: list[tuple[ContractName, Entry]] = [
     for name in CONTRACTS
     if name != "Coin"
     for topic, entry in contract(name).events.items()
-    if topic in _slicers(name)
+    if topic in makers(name)
 ]
 
 

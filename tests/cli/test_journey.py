@@ -57,7 +57,7 @@ async def test_a_developer_gets_an_answer_and_an_auditor_agrees(run: Run, tmp_pa
             asset = await register(person, processes, chain, gateway)
             files = ("--data-dir", tmp_path / "data", "--database-url", f"sqlite:///{tmp_path / 'service.db'}")
             loops = ("--poll-s", "0.1", "--settle-s", "0.5", "--epoch-s", "1", "--host", HOST, "--port", service_port)
-            keys = ("--relayer-key", person.file("relayer"))
+            keys = ("--relayer-key", person.file("relayer"), "--spot-checks", "9", "--spot-check-s", "0.5")
             await processes.start("service", [*map(str, ("serve", *chain, *files, *keys, *loops))], f"{service}/readyz")
             members = await rows(person, 2, "member", "list", "--service", service)
             assert {row["root"] for row in members} == {address["provider"], address["developer"]}

@@ -231,6 +231,26 @@ async def test_a_database_of_another_chain_is_refused(
     assert "chain" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--rpc-quorum", "2"), "RPC quorum of 2: expected at least 1, and as many endpoints, got 1"),
+        (("--rpc-quorum", "0"), "setting rpc_quorum"),
+        (("--spot-checks", "5", "--no-verify-logs"), "spot checks prove storage against headers"),
+        (("--redeem-tier", "soon"), "setting redeem_tier"),
+    ],
+)
+async def test_a_service_that_could_not_keep_its_word_is_not_started(
+    run: Run, deployed: Deployed, deployment_file: Path, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    arguments = ("--rpc", deployed.anvil.url, "--deployment", deployment_file, "--data-dir", tmp_path / "data")
+    database = ("--database-url", f"sqlite:///{tmp_path / 'service.db'}", "--port", "0")
+    code, _, err = await asyncio.to_thread(run, "serve", *arguments, *database, *options)
+
+    assert code == 1
+    assert reason in one_line(err)
+
+
 async def test_a_deployment_of_another_chain_is_refused(run: Run, deployed: Deployed, tmp_path: Path) -> None:
     d = deployed.deployment
     values = {name: getattr(d, name) for name in Deployment.__slots__} | {"chain_id": 1}

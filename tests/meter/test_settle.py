@@ -9,14 +9,16 @@ import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commonhold.anchor import batch
 from commonhold.chain.events import Settled
 from commonhold.db import read, write
 from commonhold.meter import tables as t
 from commonhold.meter.record import Recorded, Rejected, record_all
 from commonhold.meter.settle import settle
 from commonhold.meter.totals import lease_totals
+from commonhold.mirror import read as mirror
 from commonhold.signing import Receipt
-from commonhold.units import UNIT, Hash32
+from commonhold.units import UNIT, BlockNumber, Hash32
 from tests.actors import APPRAISERS, YEAR_S, Deployed, p256_of, point_of
 from tests.anchor.scene import Scene, small
 from tests.api.service import running
@@ -53,6 +55,30 @@ async def test_receipts_of_all_leases_are_settled_once(scene: Scene) -> None:
     assert totals == scene.node.totals
     assert (again, after) == (None, None)
     assert sorted(await settled_ms(scene)) == sorted(totals.values())
+
+
+@sqlite_only
+async def test_receipts_wait_until_the_redemption_is_settled_enough(scene: Scene) -> None:
+    engine, sender = scene.service.state.engine, scene.deployed.sender("stranger")
+    one, two = scene.leases
+    await scene.report(scene.node.work(one), scene.node.work(two))
+    for lease in scene.leases:
+        await scene.acknowledge(lease)
+    async with read(engine) as db:
+        first = min(row.redeemed_block for row in await mirror.leases(db))
+
+    before = await settle(engine, sender, redeemed_until=BlockNumber(first - 1))
+    async with write(engine) as db:
+        terms = {"domain": scene.node.domain, "submitter": scene.service.state.submitter, "now_s": 0}
+        nothing = await batch.close(db, **terms, redeemed_until=BlockNumber(first - 1))
+        epoch = await batch.close(db, **terms, redeemed_until=first)
+    mined = await settle(engine, sender, redeemed_until=first)
+
+    assert (before, nothing) == (None, None)
+    assert epoch is not None
+    assert epoch.count == 2  # a segment and a receipt, of one lease
+    assert mined is not None
+    assert [event.lease for event in mined.events if isinstance(event, Settled)] == [one]
 
 
 @sqlite_only

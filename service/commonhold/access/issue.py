@@ -16,11 +16,13 @@ from commonhold.access.token import AccessClaims
 from commonhold.db import Db
 from commonhold.limits import budget
 from commonhold.mirror import read
+from commonhold.mirror.tiers import Settled, unsettled
 from commonhold.units import Address, GpuMs, Hash32, address_text, hex_text
 
 RATE_PERIOD_S = 60
 RATE_TOKENS = 30  # tokens of one lease in RATE_PERIOD_S; a client that renews at half time needs one
 MAX_PENDING_S = 60
+UNSETTLED_S = 12  # a slot of Ethereum
 KEEP_S = 86_400
 
 
@@ -36,14 +38,23 @@ class Terms:
 
 
 async def grant(
-    db: Db, ask: Ask, lease_id: Hash32, proof: DpopProof, *, holder: Address | None, terms: Terms, now_s: int, jti: str
+    db: Db,
+    ask: Ask,
+    lease_id: Hash32,
+    proof: DpopProof,
+    *,
+    holder: Address | None,
+    until: Settled,
+    terms: Terms,
+    now_s: int,
+    jti: str,
 ) -> AccessClaims:
     """The claims of the next token of a lease, recorded.
 
     (1) the lease exists and is the one asked for, (2) the proof's key is its present session key, (3) `holder`, when
-    somebody signed in, holds it, (4) the resource is the asset's gateway, (5) the asset's appraisal is live and the
-    lease's time is now, (6) not too many tokens, (7) budget is left. `holder` is None when the subject token speaks for
-    itself.
+    somebody signed in, holds it, (4) the resource is the asset's gateway, (5) the asset's appraisal is live, the time
+    of the lease is now, and both are as settled as `until` says, (6) not too many tokens, (7) budget is left. `holder`
+    is None when the subject token speaks for itself.
     Raises OAuthErrors; the transaction must then be rolled back.
     """
     # (1) lease
@@ -79,6 +90,10 @@ async def grant(
     if chain_s < lease.starts_at:
         wait_s = lease.starts_at - chain_s
         raise Pending(f"the lease starts at {lease.starts_at}", details={"interval": min(wait_s, MAX_PENDING_S)})
+    if waits := await unsettled(
+        db, until, redeemed_block=lease.redeemed_block, holder=lease.holder, asset_id=lease.asset, now_s=chain_s
+    ):
+        raise Pending(f"lease {hex_text(lease_id)}: {waits}", details={"interval": UNSETTLED_S})
     # (6) rate
     await _check_rate(db, lease_id, now_s)
     # (7) budget

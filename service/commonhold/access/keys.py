@@ -1,5 +1,5 @@
 """The keys that sign access tokens: one file a key in a directory that only the service can read. No other key of the
-service signs tokens, and these sign nothing else.
+service signs tokens, and these sign nothing else but the mirror's digest, under a type of its own (saying.py).
 
 Rotation has two overlaps. A new key is published for PUBLISH_AHEAD_S before it signs, so that no gateway meets a key it
 has not fetched; an old one stays published for as long as tokens that it signed can live.

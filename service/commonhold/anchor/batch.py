@@ -19,8 +19,9 @@ from commonhold.errors import NotFound
 from commonhold.meter import tables as meter
 from commonhold.meter.read import signed_receipt, signed_segment
 from commonhold.mirror import read as mirror
+from commonhold.mirror.tables import lease
 from commonhold.signing import Domain
-from commonhold.units import Address, GpuMs, Hash32, hex_text
+from commonhold.units import Address, BlockNumber, GpuMs, Hash32, hex_text
 
 # Leaves of one epoch. With segments of 60 readings its data is then about 20 MB; what is left waits for the next one.
 MAX_LEAVES = 10_000
@@ -55,14 +56,22 @@ class Proof:
 _COLUMNS = [column for column in epoch.c if column.name != "data"]
 
 
-async def close(db: Db, *, domain: Domain, submitter: Address, now_s: int, most: int = MAX_LEAVES) -> Epoch | None:
+async def close(
+    db: Db,
+    *,
+    domain: Domain,
+    submitter: Address,
+    now_s: int,
+    most: int = MAX_LEAVES,
+    redeemed_until: BlockNumber | None = None,
+) -> Epoch | None:
     """An epoch of everything that is in none yet, the oldest first, at most `most` leaves; None: there is nothing.
 
     Its data can be fetched once the caller has committed: before anything of it is sent to the chain.
-    domain: of Meter.
+    domain: of Meter. redeemed_until: only of leases that were redeemed up to that block; None: of all.
     """
     number = await _next_number(db, submitter)
-    data = EpochData(domain, submitter, number, *await _open(db, most))
+    data = EpochData(domain, submitter, number, *await _open(db, most, redeemed_until))
     leaves = data.leaves()
     if not leaves:
         return None
@@ -137,19 +146,24 @@ async def _next_number(db: ReadDb, submitter: Address) -> int:
     return max(-1 if here is None else int(here), chain) + 1
 
 
-async def _open(db: ReadDb, most: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+async def _open(db: ReadDb, most: int, redeemed_until: BlockNumber | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Segments and receipts of no epoch, in the order in which they came."""
     s, r = meter.segment, meter.receipt
-    segments = await db.execute(_unassigned(s).order_by(s.c.received_at, s.c.asset, s.c.boot, s.c.sequence).limit(most))
+    segments = await db.execute(
+        _unassigned(s, redeemed_until).order_by(s.c.received_at, s.c.asset, s.c.boot, s.c.sequence).limit(most)
+    )
     found = tuple(map(signed_segment, segments))
     receipts = await db.execute(
-        _unassigned(r).order_by(r.c.received_at, r.c.lease, r.c.gpu_ms).limit(most - len(found))
+        _unassigned(r, redeemed_until).order_by(r.c.received_at, r.c.lease, r.c.gpu_ms).limit(most - len(found))
     )
     return found, tuple(map(signed_receipt, receipts))
 
 
-def _unassigned(table: sa.Table) -> sa.Select[Any]:
-    return sa.select(table).where(~sa.exists().where(leaf.c.digest == table.c.digest))
+def _unassigned(table: sa.Table, redeemed_until: BlockNumber | None) -> sa.Select[Any]:
+    found = sa.select(table).where(~sa.exists().where(leaf.c.digest == table.c.digest))
+    if redeemed_until is None:
+        return found
+    return found.where(sa.exists().where(lease.c.lease == table.c.lease, lease.c.redeemed_block <= redeemed_until))
 
 
 async def _highest(db: ReadDb, leases: set[Hash32]) -> dict[Hash32, int]:

@@ -15,6 +15,7 @@ from commonhold.api.routers import (
     classes,
     council,
     credits,
+    digest,
     epochs,
     holdings,
     hours,
@@ -34,6 +35,7 @@ __all__ = ["AppState", "create_app"]
 
 ROUTERS = (
     status,
+    digest,
     metrics,
     members,
     classes,
@@ -69,8 +71,9 @@ def create_app(state: AppState) -> FastAPI:
         summary="A compute ownership ledger and a tokenized access service",
         description=(
             "Everything read here follows from contracts on a chain and from signatures; the header "
-            "`Commonhold-Block` names the block that an answer is true at. Refusals are problem details (RFC 9457), on "
-            "the OAuth endpoints OAuth's own JSON."
+            "`Commonhold-Block` names the block that an answer is true at, by number and hash, and "
+            "`Commonhold-Finalized` the newest final block: what happened above it may still be reorganised. Refusals "
+            "are problem details (RFC 9457), on the OAuth endpoints OAuth's own JSON."
         ),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=_TAGS,

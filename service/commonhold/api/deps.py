@@ -24,13 +24,17 @@ from commonhold.chain.send import Sender
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, ReadDb, read, write
 from commonhold.errors import BadInput, Unavailable
+from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import Tally
-from commonhold.mirror.read import Position, position
+from commonhold.mirror.read import Past, Position, position
+from commonhold.mirror.tiers import Settled, Tiers, settled
 from commonhold.units import Address
 
 MAX_BODY_BYTES = 4 << 20  # a batch of segments
 
 BLOCK_HEADER = "Commonhold-Block"
+PAST_HEADER = "Commonhold-At"
+FINALIZED_HEADER = "Commonhold-Finalized"
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class AppState:
     token_ttl_s: int
     clock: Callable[[], int]  # Unix seconds
     tier: Tier = "latest"
+    tiers: Tiers = field(default_factory=Tiers)  # what counts for a token, and what is settled
     max_behind: int = 20  # blocks that the mirror may be behind the node before no token is issued
     max_head_age_s: int = 0  # how old the newest block may be while the service is ready; 0: any age
     tally: Tally = field(default_factory=Tally)
@@ -61,6 +66,13 @@ class AppState:
         """RPC endpoints that lied or are of another chain, and how. They are not asked again: while another one is, the
         service is ready all the same, since it recomputes what that one says, too."""
         return {f"rpc {each.host}": each.dropped for each in self.rpc.health() if each.dropped is not None}
+
+    async def settled(self) -> Settled:
+        """Up to which block admissions and redemptions count now. Raises Unavailable."""
+        admit = await settled(self.engine, self.rpc, self.tiers.admit)
+        if self.tiers.redeem == self.tiers.admit:
+            return Settled(admit, admit)
+        return Settled(admit, await settled(self.engine, self.rpc, self.tiers.redeem))
 
     @property
     def terms(self) -> Terms:
@@ -101,14 +113,34 @@ Write = Annotated[Db, Depends(write_db, scope="function")]
 
 
 async def at_block(db: Read, request: Request, response: Response) -> Position:
-    """Names the block that the answer is true at, in a header. Raises MirrorEmpty."""
+    """Names the block that the answer is true at, in a header, and in another the one above which all of it may still
+    be reorganised. Raises MirrorEmpty."""
     found = await position(db)
     request.state.block = f"{found.number} 0x{found.hash.hex()}"  # problems.py puts it on refusals
     response.headers[BLOCK_HEADER] = request.state.block
+    request.state.finalized = response.headers[FINALIZED_HEADER] = str(found.finalized)
     return found
 
 
 AtBlock = Annotated[Position, Depends(at_block, scope="function")]
+
+
+async def past(
+    db: Read,
+    _at: AtBlock,
+    response: Response,
+    at: Annotated[
+        int | None, Query(description="an earlier block to answer for; default: the last one mirrored")
+    ] = None,
+) -> Past | None:
+    """The earlier block that is asked about, which a header of its own names. Raises BlockNotMirrored."""
+    if at is None:
+        return None
+    response.headers[PAST_HEADER] = str(at)
+    return await mirror.at_block(db, at)
+
+
+At = Annotated[Past | None, Depends(past, scope="function")]
 
 
 async def at_write(db: Write, request: Request, response: Response) -> Position:

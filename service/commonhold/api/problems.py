@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from commonhold.api.deps import BLOCK_HEADER, get_state
+from commonhold.api.deps import BLOCK_HEADER, FINALIZED_HEADER, get_state
 from commonhold.errors import BadInput, CommonholdError, NotFound, Unavailable
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def _answer(request: Request, error: CommonholdError, headers: dict[str, str] | 
     if isinstance(error, Unavailable) and error.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if block := getattr(request.state, "block", None):
-        headers[BLOCK_HEADER] = block
+        headers |= {BLOCK_HEADER: block, FINALIZED_HEADER: request.state.finalized}
     if request.url.path in OAUTH_PATHS:
         return _oauth(request, error, headers)
     members = {

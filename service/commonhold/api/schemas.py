@@ -333,6 +333,7 @@ class StatusOut(Shape):
     chain_id: int
     deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
     tier: str = Field(description="which blocks are believed: latest, safe or finalized")
+    tiers: dict[str, str] = Field(description="how settled what must be: admit and redeem for a token, settle")
     endpoints: list[EndpointOut] = Field(description="RPC nodes of this service, in the order in which they are asked")
     quorum: int = Field(description="how many of them must agree on every block; 1: the first that answers is asked")
     logs_verified: bool = Field(
@@ -347,6 +348,15 @@ class StatusOut(Shape):
     integrity: dict[str, str] = Field(
         description="those that put the mirror in doubt, so that no token is issued; empty: none"
     )
+
+
+class DigestOut(Shape):
+    chain_id: int
+    deployment: Hash = Field(description="SHA-256 of the deployment's canonical JSON")
+    block: int
+    block_hash: Hash | None = Field(description="null: a final block without events, whose hash is not kept")
+    digest: Hash = Field(description="LtHash over all rows of the mirrored state; SHA-256 of its sum")
+    jws: str = Field(description="the same, signed: compact JWS, ES256, type commonhold-digest+jwt, keys at /jwks.json")
 
 
 class DeploymentOut(Shape):

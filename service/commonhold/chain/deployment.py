@@ -138,6 +138,11 @@ class Deployment:
         """The addresses of the contracts whose events are the state; the token's are not."""
         return tuple(self.address_of(name) for name in FOLLOWED)
 
+    @property
+    def names(self) -> dict[Address, ContractName]:
+        """The names of the contracts that are followed, by their addresses."""
+        return {self.address_of(name): name for name in FOLLOWED}
+
     def fingerprint(self) -> Hash32:
         """One hash for the whole deployment: SHA-256 of its JSON with sorted keys and no blanks."""
         canonical = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))

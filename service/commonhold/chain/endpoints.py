@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from commonhold.chain.apart import Apart
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
 from commonhold.chain.health import Health, Record
 from commonhold.chain.layout import Place
@@ -26,6 +27,7 @@ from commonhold.chain.rpc import (
     RpcLied,
     RpcRefused,
     RpcUnavailable,
+    View,
 )
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
@@ -57,13 +59,14 @@ class Endpoints(Rpc):
         *,
         timeout_s: float = 10,
         verify_logs: bool = True,
+        apart: Apart | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Raises BadInput when there is no URL, or one that is none of HTTP."""
         if not urls:
             raise BadInput("RPC endpoints: expected at least one URL, got none")
-        self.endpoints = _named([Rpc(url, timeout_s=timeout_s, verify_logs=verify_logs) for url in urls])
+        self.endpoints = _named([Rpc(url, timeout_s=timeout_s, verify_logs=verify_logs, apart=apart) for url in urls])
         self.verify_logs = verify_logs
         self._clock = clock
         self._jitter = jitter
@@ -181,8 +184,8 @@ class Endpoints(Rpc):
     async def header(self, number: int) -> BlockStamp:
         return await self._of(lambda rpc: rpc.header(number))
 
-    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int) -> Span:
-        return await self._of(lambda rpc: rpc.span(addresses, after, last))
+    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool = False) -> Span:
+        return await self._of(lambda rpc: rpc.span(addresses, after, last, every=every))
 
     async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
         return await self._of(lambda rpc: rpc.logs(addresses, from_number, to_number))
@@ -243,6 +246,9 @@ class Endpoints(Rpc):
 
     async def receipt(self, transaction_hash: Hash32) -> Receipt | None:
         return await self._of(lambda rpc: rpc.receipt(transaction_hash))
+
+    async def calls(self, asked: Sequence[View], *, at: BlockStamp) -> list[Any]:
+        return await self._of(lambda rpc: rpc.calls(asked, at=at))
 
     async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
         return await self._of(lambda rpc: rpc.inputs(transactions))

@@ -48,7 +48,7 @@ class RpcRefused(Unavailable):
         return self.rpc_code == 3 or "revert" in self.rpc_message.lower()
 
 
-class _NotTaken(RpcUnavailable):
+class NotTaken(RpcUnavailable):
     """The node answers, but not with JSON-RPC."""
 
 
@@ -125,13 +125,22 @@ class JsonRpc:
             results += some_results
         return results
 
+    async def post_batch(self, calls: Sequence[Call]) -> tuple[int, bytes]:
+        """The id of the first call, which the others' follow, and the answer as it came, unread.
+
+        Raises RpcUnavailable, NotTaken where it is no HTTP 200.
+        """
+        ids = [next(self._ids) for _ in calls]
+        asked = [_call(id_, call) for id_, call in zip(ids, calls, strict=True)]
+        return ids[0], await self._send(calls[0][0], asked)
+
     async def _at_once(self, calls: Sequence[Call]) -> list[Any] | None:
         """The results of one batch; None: the node does not take it, or answers part of it with an error."""
         ids = [next(self._ids) for _ in calls]
         method = calls[0][0]
         try:
             said = await self._post(method, [_call(asked, call) for asked, call in zip(ids, calls, strict=True)])
-        except _NotTaken:
+        except NotTaken:
             return None
         if not isinstance(said, list) or not all(isinstance(each, dict) for each in said):
             return None
@@ -142,6 +151,12 @@ class JsonRpc:
             return None
 
     async def _post(self, method: str, asked: object) -> Any:
+        try:
+            return orjson.loads(await self._send(method, asked))
+        except orjson.JSONDecodeError as error:
+            raise NotTaken(self._text(method, "expected JSON, got something else")) from error
+
+    async def _send(self, method: str, asked: object) -> bytes:
         before = self._clock()
         self.traffic.requests += 1
         try:
@@ -158,11 +173,8 @@ class JsonRpc:
             self.traffic.spent_s += took_s
         self.traffic.answered(took_s)
         if status != 200:
-            raise _NotTaken(self._text(method, f"expected HTTP 200, got {status}"))
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise _NotTaken(self._text(method, "expected JSON, got something else")) from error
+            raise NotTaken(self._text(method, f"expected HTTP 200, got {status}"))
+        return content
 
     async def _sent(self, method: str, asked: object) -> tuple[int, bytes]:
         """The answer's status and body; no longer a body than any that makes sense is ever held."""
@@ -173,7 +185,7 @@ class JsonRpc:
                 parts.append(part)
                 size += len(part)
                 if size > self._max_answer:
-                    raise _NotTaken(self._text(method, f"an answer of more than {self._max_answer} bytes"))
+                    raise NotTaken(self._text(method, f"an answer of more than {self._max_answer} bytes"))
             return response.status_code, b"".join(parts)
 
     def _result(self, method: str, asked: int, answer: Any) -> Any:

@@ -72,8 +72,10 @@ class Anvil:
 
 
 @contextlib.asynccontextmanager
-async def start_anvil(binary: Path | str, *, port: int = 0, **options: str | int | bool) -> AsyncIterator[Anvil]:
-    """A development chain while the block runs. `port` 0: any that is free.
+async def start_anvil(
+    binary: Path | str, *, port: int = 0, within_s: float = START_S, **options: str | int | bool
+) -> AsyncIterator[Anvil]:
+    """A development chain while the block runs. `port` 0: any that is free. `within_s`: what it may take to start.
 
     `options` are anvil's own, in snake case: slots_in_an_epoch=4, no_mining=True. Raises NodeNotStarted.
     """
@@ -89,7 +91,7 @@ async def start_anvil(binary: Path | str, *, port: int = 0, **options: str | int
         except OSError as error:
             raise NodeNotStarted(f"anvil {binary}: expected a program, got: {error.strerror}") from error
         try:
-            anvil = await _ready(process, said.fileno())
+            anvil = await _ready(process, said.fileno(), within_s)
             try:
                 yield anvil
             finally:
@@ -105,10 +107,10 @@ def _option(name: str, value: str | int | bool) -> tuple[str, ...]:
     return (flag, str(value))
 
 
-async def _ready(process: asyncio.subprocess.Process, said: int) -> Anvil:
+async def _ready(process: asyncio.subprocess.Process, said: int, within_s: float) -> Anvil:
     """The chain answers. `said`: the file that its output goes to, where it names its port."""
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(within_s):
             while not (found := _LISTENING.search(text := os.pread(said, 1 << 16, 0).decode(errors="replace"))):
                 if process.returncode is not None:
                     reason = (text.strip().splitlines() or ["nothing"])[0]
@@ -118,7 +120,7 @@ async def _ready(process: asyncio.subprocess.Process, said: int) -> Anvil:
             await anvil.request("eth_chainId")
             return anvil
     except (TimeoutError, RpcUnavailable) as error:
-        raise NodeNotStarted(f"anvil, process {process.pid}: does not answer {START_S} s after its start") from error
+        raise NodeNotStarted(f"anvil, process {process.pid}: does not answer {within_s:g} s after its start") from error
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

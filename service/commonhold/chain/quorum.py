@@ -82,15 +82,15 @@ class Quorum(Endpoints):
     async def header(self, number: int) -> BlockStamp:
         return await self._block(number, final=number <= self._final)
 
-    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int) -> Span:
+    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool = False) -> Span:
         """As Rpc.span. The last block's hash is agreed on; unless logs are recomputed, they are as well."""
         if not self.verify_logs:
             what = f"the logs of blocks {after.number + 1} to {last}"
-            return await self._same(lambda rpc: rpc.span(addresses, after, last), what, _told)
+            return await self._same(lambda rpc: rpc.span(addresses, after, last, every=every), what, _told)
         refused: Exception | None = None
         for endpoint in self.in_order():
             try:
-                found = await self.ask(endpoint, lambda rpc: rpc.span(addresses, after, last))
+                found = await self.ask(endpoint, lambda rpc: rpc.span(addresses, after, last, every=every))
             except Failed as failed:
                 refused = failed.reason
                 continue

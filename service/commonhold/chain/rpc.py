@@ -19,6 +19,7 @@ from commonhold.chain.answers import (
     to_receipt,
     to_stamp,
 )
+from commonhold.chain.apart import Apart
 from commonhold.chain.contract import BadCallData, decode_result, encode_call
 from commonhold.chain.deployment import ContractName, Deployment, WrongChain
 from commonhold.chain.health import Health
@@ -26,7 +27,7 @@ from commonhold.chain.jsonrpc import JsonRpc, RpcRefused, RpcUnavailable, Traffi
 from commonhold.chain.layout import Place
 from commonhold.chain.proof import Account, BadProof
 from commonhold.chain.revert import refusal
-from commonhold.chain.span import Span
+from commonhold.chain.span import Pace, Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
 from commonhold.chain.verify import RpcLied
 from commonhold.errors import CommonholdError
@@ -36,6 +37,8 @@ __all__ = ["BlockGone", "Receipt", "Rpc", "RpcBehind", "RpcInconsistent", "RpcLi
 
 # JSON-RPC's code for parameters that a node does not take, EIP-1898's block hashes among them.
 _BAD_PARAMETERS = -32602
+
+View = tuple[ContractName, Address, str, Sequence[object]]  # a contract's function, and its arguments
 
 _PROOFS_AT_ONCE = 100  # slots; go-ethereum takes 1,024
 
@@ -64,10 +67,15 @@ class Rpc:
 
     quorum = 1  # how many nodes must agree
 
-    def __init__(self, url: str, *, timeout_s: float = 10, verify_logs: bool = True) -> None:
-        """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's."""
+    def __init__(
+        self, url: str, *, timeout_s: float = 10, verify_logs: bool = True, apart: Apart | None = None
+    ) -> None:
+        """verify_logs: headers and receipts are recomputed; False for chains whose own forms differ from Ethereum's.
+        apart: where large answers are; None: here. It is the caller's to close."""
         self._node = JsonRpc(url, timeout_s=timeout_s)
         self.verify_logs = verify_logs
+        self._apart = apart or Apart(process=False)
+        self._pace = Pace()
         self._takes_hashes = True  # until the node refuses one
 
     async def __aenter__(self) -> Self:
@@ -145,15 +153,18 @@ class Rpc:
             raise RpcInconsistent(f"node {self.host}: expected block {asked}, got {got}")
         return stamp
 
-    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int) -> Span:
-        """Blocks after `after` in a row, up to `last` at most, with all logs of the addresses in them.
+    async def span(self, addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool = False) -> Span:
+        """Blocks after `after` in a row, up to `last` at most, with all logs of the addresses in them; `every`: also
+        blocks without.
 
         Raises RpcLied when a header or the receipts do not recompute; RpcInconsistent when the node is not that far, or
         is on another branch than `after`.
         """
         if self.verify_logs:
-            return await span.verified(self._node, addresses, after, last)
-        return await span.told(self, addresses, after, last)
+            return await span.verified(
+                self._node, addresses, after, last, every=every, pace=self._pace, apart=self._apart
+            )
+        return await span.told(self, addresses, after, last, every=every)
 
     async def header(self, number: int) -> BlockStamp:
         """The block of a number that the node must have. Raises RpcInconsistent."""
@@ -211,11 +222,16 @@ class Rpc:
         returned = await self.call_raw(
             address, encode_call(name, function, args), at=at, sender=sender, what=what, name=name
         )
+        return self._decoded((name, address, function, args), returned, at)
+
+    async def calls(self, asked: Sequence[View], *, at: BlockStamp) -> list[Any]:
+        """What many views return at a block, each as `call` says, in few requests."""
+        sent = [_transaction(None, view[1], encode_call(view[0], *view[2:])) for view in asked]
         try:
-            return decode_result(name, function, returned)
-        except BadCallData as error:
-            where = f"{address_text(address)} at block {at.number}"
-            raise RpcInconsistent(f"node {self.host}: expected contract {name} at {where}: {error}") from error
+            found = await self._node.batch([("eth_call", (each, {"blockHash": hex_text(at.hash)})) for each in sent])
+        except RpcRefused:  # of a call, or of all hashes: asked one by one, it is seen which and why
+            return [await self.call(*view[:3], *view[3], at=at) for view in asked]
+        return [self._decoded(view, to_bytes(each), at) for view, each in zip(asked, found, strict=True)]
 
     async def call_raw(
         self,
@@ -305,12 +321,16 @@ class Rpc:
         return receipt
 
     async def inputs(self, transactions: Sequence[Hash32]) -> list[bytes]:
-        """What was sent with each transaction, in their order; empty of one that the node does not have.
-
-        The node's word: of use only for what proves itself, such as a signature.
-        """
+        """The data of each transaction, empty of one that is missing: the node's word, for what proves itself."""
         found = await self._node.batch([("eth_getTransactionByHash", (hex_text(each),)) for each in transactions])
         return [b"" if each is None else to_bytes(to_object(each).get("input")) for each in found]
+
+    def _decoded(self, view: View, returned: bytes, at: BlockStamp) -> Any:
+        try:
+            return decode_result(view[0], view[2], returned)
+        except BadCallData as error:
+            where = f"contract {view[0]} at {address_text(view[1])} at block {at.number}"
+            raise RpcInconsistent(f"node {self.host}: expected {where}: {error}") from error
 
     async def _proven(self, address: Address, slots: Sequence[int], at: BlockStamp) -> tuple[Account, list[int]]:
         if not self.verify_logs:

@@ -17,10 +17,12 @@ from commonhold.cli import (
     demo,
     deploy,
     developer,
+    digest,
     groups,  # noqa: F401, more commands of `member`
     key,
     lease,
     member,
+    mirror,
     node,
     serve,
 )
@@ -45,6 +47,8 @@ app.add_typer(council.settings_app, name="settings")
 app.command("redeem")(developer.redeem)
 app.command("call")(developer.call)
 app.command("audit")(audit.audit)
+app.command("digest")(digest.digest)
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(appraiser.app, name="appraiser")
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")

@@ -29,7 +29,10 @@ def serve(
     database_url: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
     rpc_url: Annotated[
         list[str] | None,
-        typer.Option("--rpc", help="JSON-RPC endpoint of the chain; again for one to fall back on."),
+        typer.Option(
+            "--rpc",
+            help="JSON-RPC endpoint of the chain; again for one to fall back on, and ws:// or wss:// for new heads.",
+        ),
     ] = None,
     deployment: Annotated[Path | None, typer.Option(help="Deployment file: chain id and addresses.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the service's own keys.")] = None,
@@ -44,6 +47,15 @@ def serve(
         typer.Option(help="How many endpoints must agree on every block; default 1: the first that answers."),
     ] = None,
     tier: Annotated[str | None, typer.Option(help="Which blocks are believed: latest, safe or finalized.")] = None,
+    admit_tier: Annotated[
+        str | None, typer.Option(help="How settled memberships and appraisals must be to count for a token.")
+    ] = None,
+    redeem_tier: Annotated[
+        str | None, typer.Option(help="How settled a redemption must be before tokens are issued for its lease.")
+    ] = None,
+    settle_tier: Annotated[
+        str | None, typer.Option(help="How settled a redemption must be before its receipts are settled and anchored.")
+    ] = None,
     verify_logs: Annotated[
         bool | None,
         typer.Option(
@@ -90,6 +102,7 @@ async def _serve(settings: Settings) -> None:
     import uvicorn
 
     from commonhold.api.app import create_app
+    from commonhold.chain import heads
 
     with closing(listen(settings.host, settings.port)) as listener:
         settings = settings.model_copy(update={"port": port_of(listener)})
@@ -106,10 +119,15 @@ async def _serve(settings: Settings) -> None:
             gc.collect()
             gc.freeze()
             loops = asyncio.create_task(worker.run(stages, stop))
+            follow = next(stage for stage in stages if stage.name == "follow")
+            announced = [asyncio.create_task(heads.announced(url, follow.wake.set)) for url in settings.head_urls]
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
             finally:
                 stop.set()
+                for task in announced:
+                    task.cancel()
+                await asyncio.gather(*announced, return_exceptions=True)
                 await loops
 
 
@@ -130,11 +148,13 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     from commonhold.access.dpop import NonceKeys
     from commonhold.access.keys import SigningKeys
     from commonhold.api.deps import AppState
+    from commonhold.chain.apart import Apart
     from commonhold.chain.deployment import Deployment
     from commonhold.chain.quorum import connect
     from commonhold.chain.send import Sender
     from commonhold.keyfile import read_or_write_secret, read_wallet
-    from commonhold.mirror.follow import Follower
+    from commonhold.mirror.follow import Follower, Tally
+    from commonhold.mirror.tiers import Tiers
 
     if settings.spot_checks and not settings.verify_logs:
         raise BadInput("spot checks prove storage against headers, which --no-verify-logs does not recompute")
@@ -145,10 +165,15 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     engine = db.make_engine(settings.database_url)
     stack.push_async_callback(engine.dispose)
     await migrate.upgrade(engine)
-    rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum)
+    apart = Apart()
+    stack.push_async_callback(apart.close)
+    rpc = connect(settings.rpc_urls, verify_logs=settings.verify_logs, quorum=settings.rpc_quorum, apart=apart)
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
-    await Follower(rpc, deployment, engine, tier=settings.tier).step()
+    tally, started = Tally(), time.monotonic()
+    await Follower(rpc, deployment, engine, tier=settings.tier, tally=tally).step()
+    if tally.events:
+        tally.first_row_ms = round(1_000 * (time.monotonic() - started))
     sender = Sender(rpc, relayer, deployment) if relayer else None
     now_s = int(time.time())
     at = await rpc.head("latest")
@@ -165,7 +190,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
         quantum_ms=settings.quantum_s * 1_000,
         token_ttl_s=settings.token_ttl_s,
         clock=lambda: int(time.time()),
+        tally=tally,
         tier=settings.tier,
+        tiers=Tiers(admit=settings.admit_tier, redeem=settings.redeem_tier, settle=settings.settle_tier),
         max_head_age_s=settings.head_age_s(deployment.chain_id),
     )
 
@@ -224,18 +251,23 @@ def _sending_stages(settings: Settings, state: "AppState", sender: "Sender") -> 
     from commonhold.api.deps import trusted
     from commonhold.meter.settle import settle
     from commonhold.meter.totals import Closing
+    from commonhold.mirror.tiers import settled
 
     closing = Closing(state.window_seconds, state.deployment.genesis.settle_delay)
 
     async def settle_receipts() -> bool:
         trusted(state)
-        return await settle(state.engine, sender, closing=closing) is not None
+        until = await settled(state.engine, state.rpc, state.tiers.settle)
+        return await settle(state.engine, sender, closing=closing, redeemed_until=until) is not None
 
     async def anchor_epochs() -> bool:
         trusted(state)
         domain = state.deployment.domain("Meter")
+        until = await settled(state.engine, state.rpc, state.tiers.settle)
         async with db.write(state.engine) as writer:
-            await batch.close(writer, domain=domain, submitter=sender.address, now_s=state.clock())
+            await batch.close(
+                writer, domain=domain, submitter=sender.address, now_s=state.clock(), redeemed_until=until
+            )
         await publish.publish(state.engine, sender, base_uri=state.issuer)
         return False
 

@@ -16,7 +16,7 @@ from commonhold.mirror.read import lease as mirrored_lease
 from commonhold.mirror.read import position
 from commonhold.p256 import verify_es256
 from commonhold.signing import Domain, Receipt, preimage
-from commonhold.units import Hash32, hex_text
+from commonhold.units import BlockNumber, Hash32, hex_text
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,16 @@ ContractReceipt = tuple[Receipt, int, Hash32, Hash32, Hash32, Hash32]  # IMeter.
 
 
 async def settle(
-    engine: AsyncEngine, sender: Sender, most: int = MOST, *, closing: Closing | None = None
+    engine: AsyncEngine,
+    sender: Sender,
+    most: int = MOST,
+    *,
+    closing: Closing | None = None,
+    redeemed_until: BlockNumber | None = None,
 ) -> Mined | None:
     """Some of the receipts that the chain has not counted are settled; None: there is nothing to settle now.
+
+    redeemed_until: only of leases that were redeemed up to that block; None: of all.
 
     What was sent is not sent again before the mirror is at its block; if we die before that is written, it is, and the
     contract skips what it has. A receipt that the chain refuses is put off, so that neither it nor many like it hold up
@@ -40,7 +47,9 @@ async def settle(
     """
     refused_now: set[Hash32] = set()
     domain = sender.domain("Meter")
-    while pending := [one for one in await _pending(engine, most, closing) if one.receipt.lease not in refused_now]:
+    while pending := [
+        one for one in await _pending(engine, most, closing, redeemed_until) if one.receipt.lease not in refused_now
+    ]:
         while pending:
             numbers = await _key_numbers(engine, pending, domain)
             receipts = [contract_receipt(signed, number) for signed, number in zip(pending, numbers, strict=True)]
@@ -66,11 +75,13 @@ def contract_receipt(signed: SignedReceipt, key_number: int) -> ContractReceipt:
     return (signed.receipt, key_number, *_halves(signed.node_signature), *_halves(signed.session_signature))
 
 
-async def _pending(engine: AsyncEngine, most: int, closing: Closing | None) -> list[SignedReceipt]:
+async def _pending(
+    engine: AsyncEngine, most: int, closing: Closing | None, redeemed_until: BlockNumber | None
+) -> list[SignedReceipt]:
     async with read(engine) as db:
         if closing is not None and (late := await closing_soon(db, closing, closing.settle_delay // WARN_BEFORE)):
             log.warning("%d leases have receipts that are not settled, and close soon", late)
-        return await pending_settlements(db, most, closing)
+        return await pending_settlements(db, most, closing, redeemed_until)
 
 
 async def _key_numbers(engine: AsyncEngine, pending: Sequence[SignedReceipt], domain: Domain) -> list[int]:

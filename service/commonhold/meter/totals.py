@@ -14,7 +14,7 @@ from commonhold.meter.read import signed_receipt
 from commonhold.meter.segment import SignedReceipt
 from commonhold.meter.tables import receipt, segment, settlement
 from commonhold.mirror import tables as t
-from commonhold.units import AssetId, GpuMs, Hash32, Seconds, Window
+from commonhold.units import AssetId, BlockNumber, GpuMs, Hash32, Seconds, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,23 @@ async def metered(db: ReadDb) -> list[Metered]:
     return [Metered(*row) for row in await db.execute(found)]
 
 
-async def pending_settlements(db: ReadDb, most: int, closing: Closing | None = None) -> list[SignedReceipt]:
+async def pending_settlements(
+    db: ReadDb, most: int, closing: Closing | None = None, redeemed_until: BlockNumber | None = None
+) -> list[SignedReceipt]:
     """The highest receipt of every lease that the chain has counted less of, at most `most`: those first that were not
     tried, or not for long, then the longest waiting.
 
     Not among them: one of more than its lease's seconds, or of a lease that has not begun or is closed, which the chain
-    refuses, and a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet.
+    refuses, and a batch with it; one that was sent in a block, or put off to one, that the mirror is not at yet; one
+    of a lease that was redeemed after block `redeemed_until`, where that is given.
     """
     c, sent = receipt.c, settlement.c
     rank = sa.func.row_number().over(partition_by=c.lease, order_by=c.gpu_ms.desc())
     joined = receipt.join(t.lease, t.lease.c.lease == c.lease)
     chain_s = sa.select(t.cursor.c.timestamp).scalar_subquery()
     fits = [c.gpu_ms > t.lease.c.settled_ms, c.gpu_ms <= t.lease.c.seconds * 1000, t.lease.c.starts_at <= chain_s]
+    if redeemed_until is not None:
+        fits.append(t.lease.c.redeemed_block <= redeemed_until)
     if closing is not None:
         joined = joined.join(t.offer, t.offer.c.credit_id == t.lease.c.credit_id)
         fits.append(closing.until(t.offer.c.window) >= chain_s)

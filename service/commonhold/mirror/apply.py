@@ -32,9 +32,9 @@ async def apply(db: Db, stamp: BlockStamp, event: ChainEvent) -> None:
     await apply_all(db, [(stamp, event)])
 
 
-async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> None:
+async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]], *, more: bool = False) -> None:
     """The rows say what all these events of whole blocks tell, in their order; so do the history and the digest. Each
-    row is read once and written once.
+    row is read once and written once. `more`: as digest.advance.
 
     Raises MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the database;
     the transaction can then only be rolled back.
@@ -63,7 +63,7 @@ async def apply_all(db: Db, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> No
             f"blocks {first.number} to {last.number} ({hex_text(last.hash)}): {_cause(error)}"
         ) from error
     if changed:
-        await digest.advance(db, last.number, changed)
+        await digest.advance(db, last.number, changed, more=more)
 
 
 async def _load_balances(rows: Rows, transfers: Sequence[events.Transfer]) -> None:

@@ -7,7 +7,7 @@ in between follows from the sum before it and the history since. Commits nothing
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,8 @@ from commonhold.units import Hash32
 
 KEEP = 100  # blocks: a sum takes 2 KiB, a version that lies between 20 microseconds
 _AT_ONCE = 1_000  # rows
+_MUCH = 2_000  # changed rows: 50 ms
+_PENDING = b""  # stands for a sum that is not known yet
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -43,26 +45,33 @@ def of_rows(found: Mapping[str, Iterable[Row]]) -> Hash32:
     return total.digest()
 
 
-async def advance(db: Db, block_number: int, changed: Iterable[Change]) -> None:
-    """The sum after `block_number` is known; `changed` is what happened since the newest one that is."""
-    total = _moved(await _newest(db, block_number), changed)
-    await db.execute(upsert(db, tables.digest), {"block_number": block_number, "sum": total.state()})
+async def advance(db: Db, block_number: int, changed: Collection[Change], *, more: bool = False) -> None:
+    """The sum after `block_number` is known; `changed` is what happened since the newest one that is.
+
+    `more`: the next range of a backfill follows at once. Where much has changed the sum is then left for the last of
+    them, which takes it over all rows: cheaper than each row again in every range that changed it.
+    """
+    pending = await _pending(db)
+    if more and (pending or len(changed) > _MUCH):
+        state = _PENDING
+    elif pending:
+        state = (await _recomputed(db)).state()
+    else:
+        state = _moved(await _newest(db, block_number), changed).state()
+    await db.execute(tables.digest.delete().where(tables.digest.c.sum == _PENDING))
+    await db.execute(upsert(db, tables.digest), {"block_number": block_number, "sum": state})
 
 
 async def digest(db: ReadDb, at: int | None = None) -> Hash32:
     """The digest after block `at`, of those that are mirrored; None: of the rows as they are."""
     if at is None:
-        return (await _newest(db)).digest()
+        return (await (_recomputed(db) if await _pending(db) else _newest(db))).digest()
     return (await _total(db, at)).digest()
 
 
 async def recomputed(db: ReadDb, at: int | None = None) -> Hash32:
     """The same from the rows themselves, every one of them: what `digest` must be."""
-    total = LtHash()
-    for table in STATE:
-        async for part in _rows(db, table, at):
-            total.add(element(table.name, row) for row in part)
-    return total.digest()
+    return (await _recomputed(db, at)).digest()
 
 
 async def rewind(db: Db, ancestor: int) -> None:
@@ -92,10 +101,24 @@ async def dump(db: ReadDb) -> list[str]:
     ]
 
 
+async def _recomputed(db: ReadDb, at: int | None = None) -> LtHash:
+    total = LtHash()
+    for table in STATE:
+        async for part in _rows(db, table, at):
+            total.add(element(table.name, row) for row in part)
+    return total
+
+
+async def _pending(db: ReadDb) -> bool:
+    """A backfill goes on: the sum of the rows as they are is left for its end."""
+    found = sa.select(tables.digest.c.block_number).where(tables.digest.c.sum == _PENDING)
+    return (await db.execute(found)).first() is not None
+
+
 async def _newest(db: ReadDb, until: int | None = None) -> LtHash:
     """The newest sum that is kept, of blocks until `until`; of no rows before the first."""
     d = tables.digest.c
-    where = [] if until is None else [d.block_number <= until]
+    where = [d.sum != _PENDING] if until is None else [d.sum != _PENDING, d.block_number <= until]
     found = sa.select(d.sum).where(*where).order_by(d.block_number.desc()).limit(1)
     state = (await db.execute(found)).scalar_one_or_none()
     return LtHash() if state is None else LtHash(state)
@@ -103,7 +126,9 @@ async def _newest(db: ReadDb, until: int | None = None) -> LtHash:
 
 async def _total(db: ReadDb, at: int) -> LtHash:
     d = tables.digest.c
-    kept = (await db.execute(sa.select(sa.func.max(d.block_number)).where(d.block_number <= at))).scalar_one()
+    kept = (
+        await db.execute(sa.select(sa.func.max(d.block_number)).where(d.block_number <= at, d.sum != _PENDING))
+    ).scalar_one()
     total, part = await _newest(db, at), list[Change]()
     async for change in history.changes(db, -1 if kept is None else kept, at):
         part.append(change)

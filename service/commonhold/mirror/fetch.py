@@ -1,38 +1,147 @@
-"""The next blocks and their events from a node, as one batch that belongs together; no database.
+"""The next blocks and their events from a node, as batches that belong together; no database.
 
-A batch always continues the block that it is asked to follow.
+A batch always continues the block that it is asked to follow. `Ahead` fetches the next ones while one is written: what
+it has is used where it continues the cursor by its hash, and else forgotten.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
-from commonhold.chain.decode import decode
-from commonhold.chain.deployment import Deployment
+from commonhold.chain import verify
+from commonhold.chain.bulk import Told
+from commonhold.chain.decode import UnknownEvent, by_abi, makers
+from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.events import ChainEvent
 from commonhold.chain.rpc import Rpc
-from commonhold.chain.stamp import BlockStamp, RawLog
+from commonhold.chain.stamp import BlockStamp
+from commonhold.errors import CommonholdError
 
+WINDOW: Final = 100  # blocks fetched together that may still be undone; each is a transaction of its own
 
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One event, where it happened, and the log that told it."""
-
-    stamp: BlockStamp
-    log: RawLog
-    event: ChainEvent
+# In the order of the columns of the table `event`.
+EventRow = tuple[int, int, bytes, bytes, str, str, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`blocks` in order: all with events, and the last one fetched. `happened` in the order of the chain."""
+    """`blocks` in order: all with events, and the last one fetched. `events` in the order of the chain, each with its
+    block and, at the same place in `rows`, the log that told it."""
 
+    parent: bytes  # hash of the block that it follows
     blocks: Sequence[BlockStamp]
-    happened: Sequence[Happened]
+    rows: Sequence[EventRow]
+    events: Sequence[tuple[BlockStamp, ChainEvent]]
+
+
+class Ahead:
+    """What comes next, fetched before it is asked for."""
+
+    def __init__(self, rpc: Rpc, deployment: Deployment, max_range: int) -> None:
+        self._rpc = rpc
+        self._deployment = deployment
+        self._max_range = max_range
+        self._window = WINDOW
+        self._ready: deque[Batch] = deque()
+        self._task: asyncio.Task[list[Batch]] | None = None
+        self._head: BlockStamp | None = None
+        self.final: BlockStamp | None = None
+        self._ranges = False  # what is being fetched is final
+
+    def start(self, after: BlockStamp, head: BlockStamp, final: BlockStamp) -> None:
+        """The blocks after `after` up to the head are fetched from now on; those up to `final` in ranges."""
+        self.drop()
+        self._head, self.final = head, final
+        self._begin(after)
+
+    async def take(self, after: bytes) -> Batch | None:
+        """The batch that follows the block of this hash; None: none is under way. Raises as `fetch`."""
+        if not self._ready and self._task is not None:
+            task, self._task = self._task, None
+            self._ready.extend(await task)
+            self._begin(self._ready[-1].blocks[-1])
+        if self._ready and self._ready[0].parent == after:
+            return self._ready.popleft()
+        self.drop()
+        return None
+
+    @property
+    def is_final(self) -> bool:
+        """What is taken next is final."""
+        return self._ranges and not self._ready
+
+    def drop(self) -> None:
+        """Nothing is fetched any more, and what was is forgotten."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None
+        self._ready.clear()
+
+    def _begin(self, after: BlockStamp) -> None:
+        if self._head is not None and self.final is not None and after.number < self._head.number:
+            self._ranges = after.number < self.final.number
+            self._task = asyncio.create_task(self._fetch(after))
+            # One that is dropped has nobody to tell of its error.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _fetch(self, after: BlockStamp) -> list[Batch]:
+        if self._head is None or self.final is None:
+            return []
+        if after.number < self.final.number:
+            last = min(self.final.number, self._head.number, after.number + self._max_range)
+            return [await fetch(self._rpc, self._deployment, after, last)]
+        last = min(self._head.number, after.number + self._window)
+        try:
+            batches = await fetch_each(self._rpc, self._deployment, after, last)
+        except CommonholdError:
+            if last == after.number + 1:
+                raise
+            # The blocks before the one that cannot be had go in all the same.
+            self._window = 1
+            return await fetch_each(self._rpc, self._deployment, after, after.number + 1)
+        self._window = min(2 * self._window, WINDOW)
+        return batches
 
 
 async def fetch(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> Batch:
     """Blocks after `after`, up to `last` at most. Raises UnknownEvent, RpcLied and RpcInconsistent."""
     span = await rpc.span(deployment.followed, after, last)
-    stamps = {stamp.number: stamp for stamp in span.blocks}
-    happened = [Happened(stamps[log.block_number], log, decode(log, deployment)) for log in span.logs]
-    return Batch(span.blocks, happened)
+    return _batch(deployment, after.hash, span.blocks, span.told)
+
+
+async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> list[Batch]:
+    """The same, as a batch for each block. Raises UnknownEvent only when the first has such."""
+    span = await rpc.span(deployment.followed, after, last, every=True)
+    told = {number: list(logs) for number, logs in groupby(span.told, key=lambda log: log[0])}
+    batches: list[Batch] = []
+    for stamp in span.blocks:
+        try:
+            batches.append(_batch(deployment, stamp.parent, [stamp], told.get(stamp.number, [])))
+        except UnknownEvent:
+            if batches:
+                break  # what is before it goes in
+            raise
+    return batches
+
+
+def _batch(deployment: Deployment, parent: bytes, blocks: Sequence[BlockStamp], told: Sequence[Told]) -> Batch:
+    stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in blocks}
+    known: dict[bytes, tuple[ContractName, dict[bytes, Callable[..., ChainEvent]]]] = {
+        address: (name, makers(name)) for address, name in deployment.names.items()
+    }
+    rows: list[EventRow] = []
+    events: list[tuple[BlockStamp, ChainEvent]] = []
+    for number, index, block_hash, transaction_hash, address, topics, data, values in told:
+        name, made_by = known[address]
+        make = made_by.get(topics[:32])
+        if make is None or values is None:
+            log = (number, index, block_hash, transaction_hash, address, topics, data)
+            event = by_abi(name, verify.unpack(log))
+        else:
+            event = make(*values)
+        rows.append((number, index, block_hash, transaction_hash, name, type(event).__name__, topics, data))
+        events.append((stamps[number], event))
+    return Batch(parent, blocks, rows, events)

@@ -1,11 +1,15 @@
 """Follows the chain into the database, one transaction a step: events, rows, blocks and the cursor move together.
 
 A step appends the next block, or a range of final ones, to what the cursor names. Where that is no longer the node's
-branch, the same transaction first undoes what came after the common ancestor. Nothing is kept in memory between steps,
-so a follower that died and one that lived go on alike. Called by worker.py and the CLI.
+branch, the same transaction first undoes what came after the common ancestor. Between steps only what was fetched ahead
+is kept in memory, and used only where it continues the cursor: a follower that died and one that lived go on alike.
+Called by worker.py and the CLI.
 """
 
+import math
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,19 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold.chain.deployment import Deployment, WrongChain
 from commonhold.chain.rpc import Rpc, RpcInconsistent
+from commonhold.chain.span import LONGEST
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, insert_many, read, write
 from commonhold.errors import CommonholdError, Unavailable
 from commonhold.mirror import digest, history
 from commonhold.mirror.apply import apply_all
-from commonhold.mirror.fetch import Batch, Happened, fetch
+from commonhold.mirror.fetch import Ahead, Batch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
 from commonhold.units import BlockNumber, Hash32, hex_text
 
 CursorRow = sa.Row[tuple[int, int, bytes, BlockNumber, BlockNumber, Hash32, int, BlockNumber]]
 
-MAX_RANGE: Final = 2_000  # blocks asked for at once; public nodes refuse more
+LOOK_S: Final = 1.0  # how long what was fetched ahead of blocks that may be undone is used without another look
 
 
 class FinalityViolated(CommonholdError):
@@ -76,14 +81,17 @@ class Follower:
         engine: AsyncEngine,
         *,
         tier: Tier = "latest",
-        max_range: int = MAX_RANGE,
+        max_range: int = LONGEST,
         tally: Tally | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rpc = rpc
         self._deployment = deployment
         self._engine = engine
         self._tier: Tier = tier
-        self._max_range = max_range
+        self._ahead = Ahead(rpc, deployment, max_range)
+        self._clock = clock  # seconds; only differences count
+        self._looked_at = -math.inf
         self._node_checked = False
         self.tally = tally or Tally()
 
@@ -97,20 +105,25 @@ class Follower:
             await self._rpc.check(self._deployment)
             self._node_checked = True
         at = await self._position()
+        batch = await self._ahead.take(at.hash) if self._still_good() else None
+        if batch is not None and self._ahead.final is not None:
+            return await self._append(at, at.number, self._ahead.final, batch)
+
         head = await self._rpc.head(self._tier)
         ancestor = await self._ancestor(at, head)
         if ancestor is None or ancestor.number == head.number:
             return _idle(at)
-
         final = await self._rpc.head("finalized")
-        if ancestor.number < final.number:
-            last = BlockNumber(min(final.number, head.number, ancestor.number + self._max_range))
-        else:
-            last = BlockNumber(ancestor.number + 1)  # what may be undone goes in one by one
-        batch = await fetch(self._rpc, self._deployment, ancestor, last)
-        progress = await self._append(at, ancestor, final, batch)
-        self.tally.add(progress)
-        return progress
+        self._looked_at = self._clock()
+        self._ahead.start(ancestor, head, final)
+        batch = await self._ahead.take(ancestor.hash)
+        if batch is None:
+            return _idle(at)
+        return await self._append(at, ancestor.number, final, batch)
+
+    def _still_good(self) -> bool:
+        """What was fetched ahead follows a head that was looked at a moment ago, or is final."""
+        return self._ahead.is_final or self._clock() - self._looked_at < LOOK_S
 
     async def _position(self) -> Position:
         """The cursor; the first use of a database writes it. Raises WrongChain."""
@@ -179,7 +192,7 @@ class Follower:
             found = await db.execute(sa.select(block.c.number, block.c.hash).where(block.c.number.between(low, high)))
             return {number: Hash32(hash_) for number, hash_ in found}
 
-    async def _append(self, at: Position, ancestor: BlockStamp, final: BlockStamp, batch: Batch) -> Progress:
+    async def _append(self, at: Position, ancestor: BlockNumber, final: BlockStamp, batch: Batch) -> Progress:
         """Undo, events, rows, blocks and cursor, in one transaction."""
         new = batch.blocks[-1]
         finalized = BlockNumber(max(at.finalized, min(final.number, new.number)))
@@ -187,29 +200,16 @@ class Follower:
             # First, since it makes any other follower wait: only one of them finds the cursor where it was.
             if not await _move_cursor(db, at, new, finalized):
                 return _idle(at)
-            if ancestor.number < at.number:
-                await _rewind(db, ancestor.number)
+            if ancestor < at.number:
+                await _rewind(db, ancestor)
             await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
-            await insert_many(db, event, [self._event_row(each) for each in batch.happened])
-            await apply_all(db, [(each.stamp, each.event) for each in batch.happened])
+            await insert_many(db, event, batch.rows)
+            await apply_all(db, batch.events, more=new.number < final.number)
             if finalized > at.finalized:
                 await _finalize(db, at.finalized, finalized, final)
-        first = BlockNumber(ancestor.number + 1)
-        return Progress(first, new.number, len(batch.happened), rewound=at.number - ancestor.number)
-
-    def _event_row(self, each: Happened) -> tuple[int | str | bytes | None, ...]:
-        """In the order of the table's columns."""
-        log = each.log
-        return (
-            log.block_number,
-            log.log_index,
-            log.block_hash,
-            log.transaction_hash,
-            self._deployment.contract_at(log.address),
-            type(each.event).__name__,
-            b"".join(log.topics),
-            log.data,
-        )
+        progress = Progress(BlockNumber(ancestor + 1), new.number, len(batch.events), rewound=at.number - ancestor)
+        self.tally.add(progress)
+        return progress
 
 
 async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNumber) -> bool:

@@ -9,7 +9,7 @@ from commonhold.chain.stamp import BlockStamp
 from commonhold.mirror import governed
 from commonhold.mirror.rows import Rows
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken, add, known, point, text
-from commonhold.mirror.tables import asset, asset_class, claim, commons_claim, credit, device, holding
+from commonhold.mirror.tables import asset, asset_class, claim, commons_claim, device, holding
 
 OwnedEvent = (
     events.ClassCreated
@@ -76,26 +76,36 @@ async def apply(rows: Rows, stamp: BlockStamp, event: OwnedEvent) -> None:
             assert_never(event)
 
 
+# By contract, the table of its balances, and the columns of it: of what, whose, how much.
+_BALANCES = {"Ledger": ("holding", "asset", "owner", "units"), "Access": ("credit", "credit_id", "holder", "seconds")}
+
+
 async def transfer(rows: Rows, event: events.Transfer) -> None:
-    """Zero moves nothing, and ERC-6909 lets anyone move zero of an id that does not exist."""
+    """Nearly all events are these, and what they are about was loaded.
+
+    Zero moves nothing, and ERC-6909 lets anyone move zero of an id that does not exist. Who comes into units of a
+    retired asset counts none.
+    """
     if event.amount == 0:
         return
+    table, of, by, what = _BALANCES[event.contract]
     for owner, amount in ((event.sender, -event.amount), (event.receiver, event.amount)):
         if owner == ZERO_ADDRESS:
             continue
-        if event.contract == "Ledger":
-            await _units(rows, event.id, owner, amount)
+        key = (table, event.id, owner)
+        old = rows.loaded(key)
+        total = amount if old is None else old[what] + amount
+        if total < 0:
+            raise MirrorBroken(f"{table} {what}: expected at least {-amount}, got {total - amount}")
+        if total == 0:
+            new = None
+        elif old is not None:
+            new = {**old, what: total}
         else:
-            await add(rows, credit, "seconds", amount, credit_id=event.id, holder=owner)
-
-
-async def _units(rows: Rows, of: int, owner: bytes, amount: int) -> None:
-    """The owner has `amount` more. Who comes into units of a retired asset counts none."""
-    if amount > 0 and await rows.get(holding, asset=of, owner=owner) is None:
-        counted = not (await known(rows, asset, asset=of))["retired"]
-        await rows.insert(holding, asset=of, owner=owner, units=amount, counted=counted)
-    else:
-        await add(rows, holding, "units", amount, asset=of, owner=owner)
+            new = {of: event.id, by: owner, what: total}
+            if table == "holding":
+                new["counted"] = not (await known(rows, asset, asset=event.id))["retired"]
+        rows.change(key, old, new)
 
 
 async def _class_created(rows: Rows, event: events.ClassCreated) -> None:

@@ -1,17 +1,30 @@
 """What the mirror says, for the stages after it: plain values, one question a function.
 
-All answers of one `ReadDb` are true at the same block, the one that `position` names.
+All answers of one `ReadDb` are true at the same block, the one that `position` names; those asked with `at`, at an
+earlier block, which `at_block` has looked up. `part`: only these places of a list.
 """
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from commonhold.db import ReadDb
-from commonhold.errors import Unavailable
+from commonhold.errors import CommonholdError, Unavailable
+from commonhold.mirror import history
 from commonhold.mirror import tables as t
-from commonhold.units import Address, AssetId, BlockNumber, CreditId, GpuMs, Hash32, Seconds, Units, Wei, Window
+from commonhold.mirror.values import Anchor as Anchor
+from commonhold.mirror.values import AssetRow as AssetRow
+from commonhold.mirror.values import ClassRow as ClassRow
+from commonhold.mirror.values import Credit as Credit
+from commonhold.mirror.values import Delivered as Delivered
+from commonhold.mirror.values import FormerKey as FormerKey
+from commonhold.mirror.values import Holding as Holding
+from commonhold.mirror.values import LeaseRow as LeaseRow
+from commonhold.mirror.values import Member as Member
+from commonhold.mirror.values import Offer as Offer
+from commonhold.mirror.values import Past as Past
+from commonhold.mirror.values import Position as Position
+from commonhold.units import Address, AssetId, BlockNumber, CreditId, Hash32, Seconds, Units, Window
 
 R = TypeVar("R")
 
@@ -22,143 +35,11 @@ class MirrorEmpty(Unavailable):
     code = "mirror_empty"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The block that the rows are true at. No rewind goes below `finalized`."""
+class BlockNotMirrored(CommonholdError):
+    """A block before the deployment, or after the last one that is mirrored."""
 
-    number: BlockNumber
-    hash: Hash32
-    timestamp: int
-    finalized: BlockNumber
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    address: Address
-    nullifier: Hash32 | None  # None: it took another's place
-    controller: Address | None  # None: nobody controls it, it is its group's root
-    root: Address
-    since: int  # start of the unbroken membership
-    until: int  # 0: it was replaced
-    counted: bool  # a root that is among the groups
-    refuses_gifts: bool
-    successor: Address | None  # who took its place
-    detach_ready_at: int | None
-    recovery_to: Address | None
-    recovery_ready_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    class_id: Hash32
-    name: str
-    kind: int  # 0 DATA, 1 MODEL, 2 COMPUTE
-    unit: str
-    hold_bps: int
-    use_bps: int
-    min_level: int
-    floor_units: Units
-    total_units: Units
-
-
-@dataclass(frozen=True, slots=True)
-class AssetRow:
-    asset: AssetId
-    class_id: Hash32
-    operator: Address
-    units: Units
-    level: int
-    policy: str
-    content_hash: Hash32
-    result_hash: Hash32
-    meter_key: bytes | None  # x || y; None: no node serves it
-    appraised_at: int
-    expires_at: int
-    retired: bool
-    commons_price_wei: Wei  # of 1.000000 units
-    accrued_wei: Wei
-    claimed_wei: Wei
-    shared_wei: Wei  # among the groups, of what the commons earned
-    uri: str
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    asset: AssetId
-    owner: Address  # the ledger's own address: the commons
-    units: Units
-    counted: bool  # in what its group holds; False: of a retired asset, and synced
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    credit_id: CreditId
-    asset: AssetId
-    window: Window
-    tranche: int
-    price_wei: Wei  # per second of one unit; 0: granted, not sold
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    credit_id: CreditId
-    holder: Address
-    seconds: Seconds
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRow:
-    """A lease, with what its credits were for."""
-
-    lease: Hash32
-    holder: Address
-    credit_id: CreditId
-    seconds: Seconds
-    starts_at: int
-    level: int
-    session_key: bytes  # x || y, the present one
-    key_number: int
-    changes: int
-    part_of: Hash32 | None
-    redeemed_block: BlockNumber
-    settled_ms: GpuMs
-    paid_wei: Wei
-    refunded_wei: Wei | None
-    asset: AssetId
-    window: Window
-    tranche: int
-    price_wei: Wei
-
-
-@dataclass(frozen=True, slots=True)
-class FormerKey:
-    """A session key that was replaced; it proves use until `until`."""
-
-    lease: Hash32
-    number: int
-    session_key: bytes
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    class_id: Hash32
-    window: Window
-    root: Address
-    level: int
-    gpu_ms: GpuMs
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    submitter: Address
-    epoch: int
-    root: Hash32
-    previous: Hash32
-    count: int
-    gpu_ms: GpuMs
-    uri: str
-    block_number: BlockNumber
+    status = 404
+    code = "block_not_mirrored"
 
 
 async def position(db: ReadDb) -> Position:
@@ -170,73 +51,146 @@ async def position(db: ReadDb) -> Position:
     return found
 
 
-async def member(db: ReadDb, address: Address) -> Member | None:
+async def at_block(db: ReadDb, number: int) -> Past:
+    """The block as one to read at. Raises MirrorEmpty and BlockNotMirrored."""
+    row = (await db.execute(sa.select(t.cursor.c.first, t.cursor.c.number))).one_or_none()
+    if row is None:
+        raise MirrorEmpty("mirror empty: no follower has started on this database")
+    first, last = row
+    if not first <= number <= last:
+        raise BlockNotMirrored(
+            f"block {number}: expected one from the deployment's, {first}, to the last mirrored, {last}",
+            details={"first": first, "last": last},
+        )
+    return Past(BlockNumber(number))
+
+
+async def block_hash(db: ReadDb, number: int) -> Hash32 | None:
+    """The block's hash; None: it is not kept, of final blocks without events."""
+    found = (await db.execute(sa.select(t.block.c.hash).where(t.block.c.number == number))).scalar_one_or_none()
+    return None if found is None else Hash32(found)
+
+
+async def counts(db: ReadDb) -> dict[str, int]:
+    """How many rows there are of what people ask for, by the names that the API gives them."""
+    named = {
+        "members": t.member,
+        "classes": t.asset_class,
+        "assets": t.asset,
+        "holdings": t.holding,
+        "offers": t.offer,
+        "leases": t.lease,
+        "anchors": t.anchor,
+    }
+    each = [sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in named.values()]
+    return dict(zip(named, (await db.execute(sa.select(*each))).one(), strict=True))
+
+
+async def member(db: ReadDb, address: Address, at: Past | None = None) -> Member | None:
     """The member; None: never admitted."""
-    return await _one(db, Member, sa.select(t.member).where(t.member.c.address == address))
+    rows = _rows(t.member, at, address=address)
+    return await _one(db, Member, sa.select(rows).where(rows.c.address == address))
 
 
-async def members(db: ReadDb) -> list[Member]:
+async def members(db: ReadDb, at: Past | None = None, part: slice | None = None) -> list[Member]:
     """All members, in order of admission."""
-    return await _all(db, Member, sa.select(t.member).order_by(t.member.c.since, t.member.c.address))
+    rows = _rows(t.member, at)
+    return await _all(db, Member, sa.select(rows).order_by(rows.c.since, rows.c.address), part)
 
 
-async def root_of(db: ReadDb, address: Address) -> Address:
+async def root_of(db: ReadDb, address: Address, at: Past | None = None) -> Address:
     """The root of the account's group; the account itself when it is no member."""
-    root = (await db.execute(sa.select(t.member.c.root).where(t.member.c.address == address))).scalar_one_or_none()
-    return address if root is None else Address(root)
+    found = await member(db, address, at)
+    return address if found is None else Address(found.root)
 
 
-async def asset_class(db: ReadDb, class_id: Hash32) -> ClassRow | None:
+async def group_sizes(db: ReadDb) -> dict[Address, int]:
+    """How many members each group has, by its root."""
+    c = t.member.c
+    found = await db.execute(sa.select(c.root, sa.func.count()).group_by(c.root))
+    return {Address(root): int(size) for root, size in found}
+
+
+async def asset_class(db: ReadDb, class_id: Hash32, at: Past | None = None) -> ClassRow | None:
     """The class; None: there is none."""
-    return await _one(db, ClassRow, sa.select(t.asset_class).where(t.asset_class.c.class_id == class_id))
+    rows = _rows(t.asset_class, at, class_id=class_id)
+    return await _one(db, ClassRow, sa.select(rows).where(rows.c.class_id == class_id))
 
 
-async def classes(db: ReadDb) -> list[ClassRow]:
+async def classes(db: ReadDb, at: Past | None = None) -> list[ClassRow]:
     """All classes, by name."""
-    return await _all(db, ClassRow, sa.select(t.asset_class).order_by(t.asset_class.c.name))
+    rows = _rows(t.asset_class, at)
+    return await _all(db, ClassRow, sa.select(rows).order_by(rows.c.name))
 
 
-async def asset(db: ReadDb, asset: AssetId) -> AssetRow | None:
+async def asset(db: ReadDb, asset: AssetId, at: Past | None = None) -> AssetRow | None:
     """The asset; None: there is none."""
-    return await _one(db, AssetRow, sa.select(t.asset).where(t.asset.c.asset == asset))
+    rows = _rows(t.asset, at, asset=asset)
+    return await _one(db, AssetRow, sa.select(rows).where(rows.c.asset == asset))
 
 
-async def assets(db: ReadDb) -> list[AssetRow]:
+async def assets(db: ReadDb, at: Past | None = None, part: slice | None = None) -> list[AssetRow]:
     """All assets, by class and id."""
-    return await _all(db, AssetRow, sa.select(t.asset).order_by(t.asset.c.class_id, t.asset.c.asset))
+    rows = _rows(t.asset, at)
+    return await _all(db, AssetRow, sa.select(rows).order_by(rows.c.class_id, rows.c.asset), part)
 
 
-async def devices(db: ReadDb, asset: AssetId) -> list[Hash32]:
+async def gateways(db: ReadDb) -> list[str]:
+    """Where the assets that nodes serve are used, ascending, each once."""
+    c = t.asset.c
+    return list(
+        (await db.execute(sa.select(c.uri).where(c.meter_key.is_not(None)).distinct().order_by(c.uri))).scalars()
+    )
+
+
+async def devices(db: ReadDb, asset: AssetId, at: Past | None = None) -> list[Hash32]:
     """The device commitments of an asset, ascending."""
-    found = sa.select(t.device.c.device).where(t.device.c.asset == asset).order_by(t.device.c.device)
+    rows = _rows(t.device, at)
+    found = sa.select(rows.c.device).where(rows.c.asset == asset).order_by(rows.c.device)
     return [Hash32(device) for device in (await db.execute(found)).scalars()]
 
 
-async def holding(db: ReadDb, asset: AssetId, owner: Address) -> Units:
+async def holding(db: ReadDb, asset: AssetId, owner: Address, at: Past | None = None) -> Units:
     """Units of the asset that the account owns."""
-    c = t.holding.c
+    c = _rows(t.holding, at, asset=asset, owner=owner).c
     return Units(await _sum(db, sa.select(c.units).where(c.asset == asset, c.owner == owner)))
 
 
-async def holdings(db: ReadDb, *, asset: AssetId | None = None, owner: Address | None = None) -> list[Holding]:
+async def owner_of(db: ReadDb, asset: AssetId, at: Past | None = None, part: slice | None = None) -> list[Holding]:
+    """Who owns the asset, the largest owner first."""
+    rows = _rows(t.holding, at, asset=asset)
+    owners = sa.select(rows).where(rows.c.asset == asset).order_by(rows.c.units.desc(), rows.c.owner)
+    return await _all(db, Holding, owners, part)
+
+
+async def holdings(
+    db: ReadDb,
+    *,
+    asset: AssetId | None = None,
+    owner: Address | None = None,
+    at: Past | None = None,
+    part: slice | None = None,
+) -> list[Holding]:
     """Holdings of one asset, one owner, both or all, by asset and owner."""
-    c = t.holding.c
-    wanted = _given((c.asset, asset), (c.owner, owner))
-    return await _all(db, Holding, sa.select(t.holding).where(*wanted).order_by(c.asset, c.owner))
+    rows = _rows(t.holding, at, asset=asset, owner=owner)
+    wanted = _given((rows.c.asset, asset), (rows.c.owner, owner))
+    return await _all(db, Holding, sa.select(rows).where(*wanted).order_by(rows.c.asset, rows.c.owner), part)
 
 
-async def held_by(db: ReadDb, class_id: Hash32, root: Address) -> Units:
+async def held_by(db: ReadDb, class_id: Hash32, root: Address, at: Past | None = None) -> Units:
     """Units of the class that the group of `root` owns, as ILedger.heldBy."""
-    owned = _owned(class_id).add_columns(sa.func.sum(t.holding.c.units))
-    return Units(await _sum(db, owned.where(t.member.c.root == root)))
+    units, of, owned = _owned(class_id, at)
+    return Units(await _sum(db, owned.with_only_columns(sa.func.sum(units)).where(of == root)))
 
 
-async def group_holdings(db: ReadDb, class_id: Hash32) -> list[tuple[Address, Units]]:
+async def group_holdings(
+    db: ReadDb, class_id: Hash32, at: Past | None = None, part: slice | None = None
+) -> list[tuple[Address, Units]]:
     """(root, units) of every group that owns some of the class, the largest first. The commons is nobody's."""
-    units = sa.func.sum(t.holding.c.units)
-    root = t.member.c.root
-    found = await db.execute(_owned(class_id).add_columns(root, units).group_by(root).order_by(units.desc(), root))
-    return [(Address(row[0]), Units(int(row[1]))) for row in found]
+    each, root, owned = _owned(class_id, at)
+    units = sa.func.sum(each)
+    found = owned.with_only_columns(root, units).group_by(root).order_by(units.desc(), root)
+    return [(Address(row[0]), Units(int(row[1]))) for row in await db.execute(_cut(found, part))]
 
 
 async def offer(db: ReadDb, credit_id: CreditId) -> Offer | None:
@@ -244,16 +198,16 @@ async def offer(db: ReadDb, credit_id: CreditId) -> Offer | None:
     return await _one(db, Offer, sa.select(t.offer).where(t.offer.c.credit_id == credit_id))
 
 
-async def offers(db: ReadDb, asset: AssetId | None = None) -> list[Offer]:
+async def offers(db: ReadDb, asset: AssetId | None = None, part: slice | None = None) -> list[Offer]:
     """All tranches, or those of one asset, by id: asset, window, tranche."""
     wanted = _given((t.offer.c.asset, asset))
-    return await _all(db, Offer, sa.select(t.offer).where(*wanted).order_by(t.offer.c.credit_id))
+    return await _all(db, Offer, sa.select(t.offer).where(*wanted).order_by(t.offer.c.credit_id), part)
 
 
-async def credits(db: ReadDb, holder: Address) -> list[Credit]:
+async def credits(db: ReadDb, holder: Address, at: Past | None = None, part: slice | None = None) -> list[Credit]:
     """Credits of an account, by id."""
-    c = t.credit.c
-    return await _all(db, Credit, sa.select(t.credit).where(c.holder == holder).order_by(c.credit_id))
+    rows = _rows(t.credit, at, holder=holder)
+    return await _all(db, Credit, sa.select(rows).where(rows.c.holder == holder).order_by(rows.c.credit_id), part)
 
 
 async def credit_seconds(db: ReadDb, credit_id: CreditId, holder: Address) -> Seconds:
@@ -283,15 +237,30 @@ async def issued(db: ReadDb, asset: AssetId, window: Window) -> Seconds:
     return Seconds(total)
 
 
-async def lease(db: ReadDb, lease: Hash32) -> LeaseRow | None:
+async def lease(db: ReadDb, lease: Hash32, at: Past | None = None) -> LeaseRow | None:
     """The lease; None: there is none."""
-    return await _one(db, LeaseRow, _leases().where(t.lease.c.lease == lease))
+    rows, found = _leases(at, lease=lease)
+    return await _one(db, LeaseRow, found.where(rows.c.lease == lease))
 
 
-async def leases(db: ReadDb, holder: Address | None = None, asset: AssetId | None = None) -> list[LeaseRow]:
+async def leases(
+    db: ReadDb,
+    holder: Address | None = None,
+    asset: AssetId | None = None,
+    at: Past | None = None,
+    part: slice | None = None,
+) -> list[LeaseRow]:
     """Leases of one holder, one asset, both or all, in order of redemption."""
-    wanted = _given((t.lease.c.holder, holder), (t.offer.c.asset, asset))
-    return await _all(db, LeaseRow, _leases().where(*wanted).order_by(t.lease.c.redeemed_block, t.lease.c.lease))
+    rows, found = _leases(at, holder=holder)
+    wanted = _given((rows.c.holder, holder), (t.offer.c.asset, asset))
+    return await _all(db, LeaseRow, found.where(*wanted).order_by(rows.c.redeemed_block, rows.c.lease), part)
+
+
+async def newest_leases(db: ReadDb, most: int) -> list[LeaseRow]:
+    """The last leases, at most `most`, in order of redemption."""
+    rows, found = _leases(None)
+    newest = found.order_by(rows.c.redeemed_block.desc(), rows.c.lease.desc()).limit(most)
+    return (await _all(db, LeaseRow, newest))[::-1]
 
 
 async def redemptions_since(db: ReadDb, root: Address, since_s: int) -> int:
@@ -314,23 +283,41 @@ async def delivered(db: ReadDb) -> list[Delivered]:
     return await _all(db, Delivered, sa.select(t.delivered).order_by(c.class_id, c.window, c.root, c.level))
 
 
-async def anchors(db: ReadDb, submitter: Address | None = None) -> list[Anchor]:
+async def anchors(db: ReadDb, submitter: Address | None = None, part: slice | None = None) -> list[Anchor]:
     """All anchors, or those of one submitter, by epoch."""
     c = t.anchor.c
-    return await _all(
-        db, Anchor, sa.select(t.anchor).where(*_given((c.submitter, submitter))).order_by(c.submitter, c.epoch)
-    )
+    found = sa.select(t.anchor).where(*_given((c.submitter, submitter))).order_by(c.submitter, c.epoch)
+    return await _all(db, Anchor, found, part)
 
 
-def _owned(class_id: Hash32) -> sa.Select[Any]:
-    """FROM the holdings of a class with their owners' groups. The commons has no member row, so it is left out."""
-    joined = t.holding.join(t.asset).join(t.member, t.member.c.address == t.holding.c.owner)
-    return sa.select().select_from(joined).where(t.asset.c.class_id == class_id, t.holding.c.counted)
+async def newest_anchors(db: ReadDb, most: int) -> list[Anchor]:
+    """The last anchors on the chain, of whichever submitter, at most `most`; by submitter and epoch."""
+    c = t.anchor.c
+    newest = sa.select(t.anchor).order_by(c.block_number.desc(), c.epoch.desc(), c.submitter.desc()).limit(most)
+    return sorted(await _all(db, Anchor, newest), key=lambda row: (row.submitter, row.epoch))
 
 
-def _leases() -> sa.Select[Any]:
-    o = t.offer.c
-    return sa.select(t.lease, o.asset, o.window, o.tranche, o.price_wei).join_from(t.lease, t.offer)
+def _rows(table: sa.Table, at: Past | None, **fixed: object) -> sa.FromClause:
+    """The table, or what it was. fixed: as of `history.as_of`; None: any."""
+    if at is None:
+        return table
+    return history.as_of(table, at.number, **{name: value for name, value in fixed.items() if value is not None})
+
+
+def _owned(class_id: Hash32, at: Past | None) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any], sa.Select[Any]]:
+    """Units, root, and FROM the holdings of a class with their owners' groups. The commons has no member row, so it is
+    left out. An asset never leaves its class."""
+    h, m = _rows(t.holding, at), _rows(t.member, at)
+    joined = h.join(t.asset, t.asset.c.asset == h.c.asset).join(m, m.c.address == h.c.owner)
+    counted = sa.select(h.c.units).select_from(joined).where(t.asset.c.class_id == class_id, h.c.counted)
+    return h.c.units, m.c.root, counted
+
+
+def _leases(at: Past | None, **fixed: object) -> tuple[sa.FromClause, sa.Select[Any]]:
+    """The leases, and with them what their credits were for, which never changes."""
+    rows, o = _rows(t.lease, at, **fixed), t.offer.c
+    joined = rows.join(t.offer, o.credit_id == rows.c.credit_id)
+    return rows, sa.select(rows, o.asset, o.window, o.tranche, o.price_wei).select_from(joined)
 
 
 async def _group_seconds(db: ReadDb, table: sa.Table, class_id: Hash32, window: Window, root: Address) -> int:
@@ -340,7 +327,7 @@ async def _group_seconds(db: ReadDb, table: sa.Table, class_id: Hash32, window: 
     return await _sum(db, sa.select(sa.func.sum(table.c.seconds)).select_from(joined).where(*wanted))
 
 
-def _given(*pairs: tuple[sa.Column[Any], object]) -> list[sa.ColumnElement[bool]]:
+def _given(*pairs: tuple[sa.ColumnElement[Any], object]) -> list[sa.ColumnElement[bool]]:
     return [column == value for column, value in pairs if value is not None]
 
 
@@ -354,5 +341,9 @@ async def _one(db: ReadDb, cls: type[R], statement: sa.Select[Any]) -> R | None:
     return None if row is None else cls(*row)
 
 
-async def _all(db: ReadDb, cls: type[R], statement: sa.Select[Any]) -> list[R]:
-    return [cls(*row) for row in await db.execute(statement)]
+async def _all(db: ReadDb, cls: type[R], statement: sa.Select[Any], part: slice | None = None) -> list[R]:
+    return [cls(*row) for row in await db.execute(_cut(statement, part))]
+
+
+def _cut(statement: sa.Select[Any], part: slice | None) -> sa.Select[Any]:
+    return statement if part is None else statement.offset(part.start).limit(part.stop - part.start)

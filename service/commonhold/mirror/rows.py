@@ -5,8 +5,9 @@ version of it to its history. Commits nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,6 +66,10 @@ class Rows:
             self._now[known] = self._stored[known] = None if found is None else dict(found)
         return self._now[known]
 
+    def loaded(self, key: Key) -> Row | None:
+        """The row with this key, which was asked for before."""
+        return self._now[key]
+
     async def insert(self, table: sa.Table, **row: Any) -> None:
         """The row stands in the table, where none with its key stood. Raises RowExists, here or as IntegrityError in
         `flush`."""
@@ -83,7 +88,7 @@ class Rows:
     async def flush(self) -> None:
         """The STATE tables have every change. Raises what the database does about a row that breaks its rules."""
         new, changed, gone = (defaultdict[str, list[Row]](list) for _ in range(3))
-        for key in self._changed:
+        for key in sorted(self._changed):  # as the tables' indexes have them: each page of theirs is touched once
             row, before = self._now[key], self._stored.get(key)
             if row is not None:
                 (new if before is None else changed)[key[0]].append(row)
@@ -101,11 +106,15 @@ class Rows:
         self._leave()
         await self.flush()
         for table in STATE:
-            await insert_many(self.db, HISTORY[table.name], self._versions.pop(table.name, ()))
+            versions = sorted(self._versions.pop(table.name, ()), key=_order(table))
+            await insert_many(self.db, HISTORY[table.name], versions)
         return [(key[0], before, self._now[key]) for key, before in self._before.items() if before != self._now[key]]
 
     def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
-        key = _key(table, row)
+        self.change(_key(table, row), old, new)
+
+    def change(self, key: Key, old: Row | None, new: Row | None) -> None:
+        """The row `old` is `new`; None: there is none."""
         self._now[key] = new
         self._changed[key] = None
         self._before.setdefault(key, old)
@@ -137,8 +146,8 @@ async def take_away(db: Db, gone: Mapping[str, Collection[Row]]) -> None:
 
 def raw_rows(table: sa.Table, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     """Rows as the drivers take them, in the order of the table's columns."""
-    columns = _columns(table)
-    return [tuple([_raw(row[name], wide) for name, wide in columns]) for row in rows]
+    take, wide = _taken(table)
+    return [_narrow(take(row), wide) for row in rows]
 
 
 async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[Row]:
@@ -165,20 +174,35 @@ async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[
     ]
 
 
+@cache
+def _order(table: sa.Table) -> Callable[[tuple[Any, ...]], Any]:
+    """What orders the rows of the table's history as its index has them."""
+    names = _key_names(table)
+    places = [at for at, column in enumerate(HISTORY[table.name].columns) if column.name in (*names, "from_block")]
+    return itemgetter(*places)
+
+
 def _version(key: Key, row: Row | None, block_number: int) -> tuple[Any, ...]:
     """A row of a history table, as the drivers take it: all but the key is null where the row is gone."""
-    names, columns = _table_keys(key[0])
-    held = dict(zip(names, key[1:], strict=True)) if row is None else row
-    return (*[_raw(held.get(name), wide) for name, wide in columns], block_number, row is None)
+    table = _table(key[0])
+    take, wide = _taken(table)
+    if row is not None:
+        return (*_narrow(take(row), wide), block_number, False)
+    held = dict.fromkeys(table.columns.keys()) | dict(zip(_key_names(table), key[1:], strict=True))
+    return (*_narrow(take(held), wide), block_number, True)
 
 
-def _raw(value: Any, wide: bool) -> Any:
-    return value.to_bytes(32) if wide and value is not None else value
+def _narrow(values: tuple[Any, ...], wide: Sequence[int]) -> tuple[Any, ...]:
+    """The values as the drivers take them: the numbers in the places `wide` as bytes."""
+    narrow = list(values)
+    for place in wide:
+        if narrow[place] is not None:
+            narrow[place] = narrow[place].to_bytes(32)
+    return tuple(narrow)
 
 
 def _raw_key(table: sa.Table, key: tuple[Any, ...]) -> tuple[Any, ...]:
-    wide = dict(_columns(table))
-    return tuple([_raw(value, wide[name]) for name, value in zip(_key_names(table), key, strict=True)])
+    return _narrow(key, _wide_keys(table))
 
 
 def _key(table: sa.Table, row: Row) -> Key:
@@ -197,6 +221,18 @@ def _columns(table: sa.Table) -> tuple[tuple[str, bool], ...]:
 
 
 @cache
-def _table_keys(name: str) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
-    table = next(table for table in STATE if table.name == name)
-    return _key_names(table), _columns(table)
+def _taken(table: sa.Table) -> tuple[Callable[[Row], tuple[Any, ...]], tuple[int, ...]]:
+    """What takes the values out of a row in the order of the columns, and the places of those that are U256."""
+    columns = _columns(table)
+    return itemgetter(*[name for name, _ in columns]), tuple(at for at, (_, wide) in enumerate(columns) if wide)
+
+
+@cache
+def _wide_keys(table: sa.Table) -> tuple[int, ...]:
+    wide = dict(_columns(table))
+    return tuple(at for at, name in enumerate(_key_names(table)) if wide[name])
+
+
+@cache
+def _table(name: str) -> sa.Table:
+    return next(table for table in STATE if table.name == name)

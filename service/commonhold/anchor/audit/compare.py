@@ -49,15 +49,15 @@ async def _records(http: httpx.AsyncClient, said: Said, state: State, deployment
         published, differences = await records.fetch(http, state, deployment.domain("Meter"), submitter)
         leaves = len(published.leaves)
         tell(names[0], differences, f"{len(published.roots)} epochs, {leaves} leaves")
-        differences, hours = records.signatures(published, state)
+        differences = records.signatures(published, state)
         tell(
             names[1],
             differences,
-            f"{len(published.segments)} segments, {len(published.receipts)} receipts with two each",
+            f"{published.segments} segments, {len(published.receipts)} receipts with two each",
         )
         what, differences = await records.inclusion(http, published, submitter)
         tell(names[2], differences, what)
-        differences = records.used(published, hours, said.totals, said.hours, receipts, state)
+        differences = records.used(published, said.totals, said.hours, receipts, state)
         tell(names[3], differences, f"{len(said.totals)} leases, {len(receipts)} receipts")
     except (ServiceUnreadable, BadInput) as e:
         tell("records", [str(e)], "")

@@ -10,9 +10,11 @@ from commonhold.limits.rules import BPS
 from commonhold.meter import totals
 from commonhold.mirror import read
 from commonhold.mirror.digest import digest
-from commonhold.units import Address, Hash32, address_text, gpu_hours_text, hex_text, level_text, units_text
+from commonhold.units import Hash32, address_text, gpu_hours_text, hex_text, level_text, units_text
 
 SHORT = 12  # characters of an id that are shown
+MOST_ASSETS = 100
+MOST_GROUPS = 50
 MOST_LEASES = 50
 MOST_ANCHORS = 50
 
@@ -30,10 +32,11 @@ async def overview(db: ReadDb) -> Row:
             "finalized": at.finalized,
         },
         "digest": hex_text(await digest(db)),
+        "counts": await read.counts(db),
         "classes": [await _class(db, row) for row in await read.classes(db)],
-        "assets": [await _asset(db, row) for row in await read.assets(db)],
+        "assets": [await _asset(db, row) for row in await read.assets(db, part=slice(0, MOST_ASSETS))],
         "hours": await _hours(db),
-        "leases": [await _lease(db, row) for row in (await read.leases(db))[-MOST_LEASES:]],
+        "leases": [await _lease(db, row) for row in await read.newest_leases(db, MOST_LEASES)],
         "anchors": [
             {
                 "epoch": row.epoch,
@@ -45,7 +48,7 @@ async def overview(db: ReadDb) -> Row:
                 # Anybody may anchor, and name any URI: one that runs in a browser is shown, and is no link.
                 "link": row.uri.startswith(("http://", "https://")),
             }
-            for row in _newest(await read.anchors(db))
+            for row in await read.newest_anchors(db, MOST_ANCHORS)
         ],
     }
 
@@ -54,9 +57,7 @@ async def _class(db: ReadDb, row: read.ClassRow) -> Row:
     limits = await check.class_limits(db, row.class_id)
     groups = await read.group_holdings(db, row.class_id)
     numbers = concentration((units for _, units in groups), row.total_units)
-    members: dict[Address, int] = {}
-    for member in await read.members(db):
-        members[member.root] = members.get(member.root, 0) + 1
+    members = await read.group_sizes(db)
     return {
         "name": row.name,
         "kind": KINDS[row.kind],
@@ -78,7 +79,7 @@ async def _class(db: ReadDb, row: read.ClassRow) -> Row:
                 "percent": min(100.0, units * BPS // limits.base_units / 100),
                 "over": units > limits.most_units,
             }
-            for root, units in groups
+            for root, units in groups[:MOST_GROUPS]
         ],
     }
 
@@ -124,12 +125,6 @@ async def _lease(db: ReadDb, row: read.LeaseRow) -> Row:
         "settled": f"{row.settled_ms // 1000}.{row.settled_ms % 1000:03d}",
         "paid": row.paid_wei,
     }
-
-
-def _newest(anchors: list[read.Anchor]) -> list[read.Anchor]:
-    """The last MOST_ANCHORS on the chain, of whichever submitter, by submitter and epoch."""
-    last = sorted(anchors, key=lambda row: (row.block_number, row.epoch))[-MOST_ANCHORS:]
-    return sorted(last, key=lambda row: (row.submitter, row.epoch))
 
 
 async def _class_name(db: ReadDb, class_id: Hash32) -> str:

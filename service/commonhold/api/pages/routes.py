@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from commonhold.api.deps import BLOCK_HEADER, Read, State
+from commonhold.api.deps import BLOCK_HEADER, FINALIZED_HEADER, Read, State
 from commonhold.api.pages.overview import overview
 from commonhold.errors import Unavailable
 from commonhold.mirror.read import position
@@ -48,10 +48,10 @@ async def page(db: Read, state: State) -> HTMLResponse:
     headers = dict(HEADERS)
     try:
         at = await position(db)
-        headers[BLOCK_HEADER] = f"{at.number} {hex_text(at.hash)}"
+        headers |= {BLOCK_HEADER: f"{at.number} {hex_text(at.hash)}", FINALIZED_HEADER: str(at.finalized)}
         shown = await overview(db)
     except Unavailable:
         empty: list[object] = []
         shown = {"position": None, "classes": empty, "assets": empty, "hours": empty, "leases": empty, "anchors": empty}
-        shown |= {"digest": ""}
+        shown |= {"digest": "", "counts": {"assets": 0}}
     return HTMLResponse(template.render(shown | about), headers=headers)

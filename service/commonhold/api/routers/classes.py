@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from commonhold.anchor.concentration import concentration
-from commonhold.api.deps import AtBlock, Read
+from commonhold.api.deps import At, AtBlock, Paged, Read
 from commonhold.api.schemas import KINDS, ClassOut, ConcentrationOut, GroupOut
 from commonhold.db import ReadDb
 from commonhold.errors import NotFound
@@ -27,6 +27,15 @@ async def asset_class(class_id: str, db: Read, _at: AtBlock) -> ClassOut:
     if row is None:
         raise NotFound(f"no class {hex_text(to_hash32(class_id))}")
     return await _shown(db, row)
+
+
+@router.get("/{class_id}/groups", response_model=list[GroupOut])
+async def groups(class_id: str, db: Read, at: At, page: Paged) -> list[GroupOut]:
+    """What each group owns of the class, the largest first."""
+    if await read.asset_class(db, to_hash32(class_id), at) is None:
+        raise NotFound(f"no class {hex_text(to_hash32(class_id))}")
+    found = await read.group_holdings(db, to_hash32(class_id), at, page.slice)
+    return [GroupOut(root=root, units=units) for root, units in found]
 
 
 async def _shown(db: ReadDb, row: read.ClassRow) -> ClassOut:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from commonhold.api.deps import AtBlock, Paged, Read, to_id
+from commonhold.api.deps import At, AtBlock, Paged, Read, to_id
 from commonhold.api.schemas import CreditOut, OfferOut, shaped
 from commonhold.mirror import read
 from commonhold.units import AssetId, credit_parts, to_address
@@ -17,14 +17,14 @@ async def offers(
     db: Read, _at: AtBlock, page: Paged, asset: Annotated[str | None, Query(description="only of this asset")] = None
 ) -> list[OfferOut]:
     """What can be bought (or is granted: price 0), by asset, window and tranche."""
-    rows = await read.offers(db, None if asset is None else AssetId(to_id(asset, 192)))
-    return shaped(OfferOut, rows[page.slice])
+    rows = await read.offers(db, None if asset is None else AssetId(to_id(asset, 192)), page.slice)
+    return shaped(OfferOut, rows)
 
 
 @router.get("/credits", response_model=list[CreditOut])
-async def credits(db: Read, _at: AtBlock, page: Paged, holder: str) -> list[CreditOut]:
+async def credits(db: Read, at: At, page: Paged, holder: str) -> list[CreditOut]:
     """Credits of one account: seconds that are not redeemed yet."""
-    return [_shown(row) for row in (await read.credits(db, to_address(holder)))[page.slice]]
+    return [_shown(row) for row in await read.credits(db, to_address(holder), at, page.slice)]
 
 
 def _shown(row: read.Credit) -> CreditOut:

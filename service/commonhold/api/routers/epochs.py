@@ -76,8 +76,8 @@ async def anchors(
     db: Read, _at: AtBlock, page: Paged, submitter: Annotated[str | None, Query(description="only of this one")] = None
 ) -> list[AnchorOut]:
     """Anchors on the chain, by submitter and epoch."""
-    rows = await read.anchors(db, None if submitter is None else to_address(submitter))
-    return shaped(AnchorOut, rows[page.slice])
+    rows = await read.anchors(db, None if submitter is None else to_address(submitter), page.slice)
+    return shaped(AnchorOut, rows)
 
 
 def _whose(state: AppState, submitter: str | None) -> Address:

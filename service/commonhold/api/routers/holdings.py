@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from commonhold.api.deps import AtBlock, Paged, Read, State, to_id
+from commonhold.api.deps import At, AtBlock, Paged, Read, State, to_id
 from commonhold.api.schemas import HoldingOut, TransferAllowed, TransferIn, shaped
 from commonhold.limits import check
 from commonhold.limits.rules import Denied
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["ownership"])
 @router.get("/holdings", response_model=list[HoldingOut])
 async def holdings(
     db: Read,
-    _at: AtBlock,
+    at: At,
     page: Paged,
     asset: Annotated[str | None, Query(description="only of this asset")] = None,
     owner: Annotated[str | None, Query(description="only of this account")] = None,
@@ -27,8 +27,10 @@ async def holdings(
         db,
         asset=None if asset is None else AssetId(to_id(asset, 192)),
         owner=None if owner is None else to_address(owner),
+        at=at,
+        part=page.slice,
     )
-    return shaped(HoldingOut, rows[page.slice])
+    return shaped(HoldingOut, rows)
 
 
 @router.post("/transfers/check", response_model=TransferAllowed)

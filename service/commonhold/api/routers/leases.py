@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from commonhold.api.deps import AppState, AtBlock, Paged, Read, State, to_id
+from commonhold.api.deps import AppState, At, AtBlock, Paged, Read, State, to_id
 from commonhold.api.schemas import LeaseOut, RedemptionAllowed, RedemptionIn, TypedData
 from commonhold.errors import BadInput, NotFound
 from commonhold.limits import check
@@ -22,7 +22,7 @@ DEADLINE_S = 600  # how long a statement from /v1/redemptions/typed-data can be 
 @router.get("/leases", response_model=list[LeaseOut])
 async def leases(
     db: Read,
-    _at: AtBlock,
+    at: At,
     page: Paged,
     state: State,
     holder: Annotated[str | None, Query(description="only of this account")] = None,
@@ -33,14 +33,16 @@ async def leases(
         db,
         holder=None if holder is None else to_address(holder),
         asset=None if asset is None else AssetId(to_id(asset, 192)),
+        at=at,
+        part=page.slice,
     )
-    return [_shown(state, row) for row in rows[page.slice]]
+    return [_shown(state, row) for row in rows]
 
 
 @router.get("/leases/{lease}", response_model=LeaseOut)
-async def lease(lease: str, db: Read, _at: AtBlock, state: State) -> LeaseOut:
+async def lease(lease: str, db: Read, at: At, state: State) -> LeaseOut:
     """One lease. 404 while the mirror does not show it."""
-    row = await read.lease(db, to_hash32(lease))
+    row = await read.lease(db, to_hash32(lease), at)
     if row is None:
         raise NotFound(f"no lease {hex_text(to_hash32(lease))}")
     return _shown(state, row)

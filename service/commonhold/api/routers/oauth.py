@@ -50,7 +50,7 @@ async def authorization_server(state: State, db: Read) -> dict[str, Any]:
         "dpop_signing_alg_values_supported": ["ES256"],
         "authorization_details_types_supported": [GRANT_TYPE],
         "scopes_supported": list(SCOPES),
-        "protected_resources": sorted({asset.uri for asset in await read.assets(db) if asset.meter_key is not None}),
+        "protected_resources": await read.gateways(db),
         "service_documentation": f"{issuer}/openapi.json",
     }
 

@@ -39,6 +39,7 @@ from commonhold.limits.rules import Denied
 from commonhold.meter.record import Rejected, record_receipt
 from commonhold.meter.segment import SignedReceipt
 from commonhold.mirror import read
+from commonhold.mirror.tiers import Settled
 from commonhold.signing import digest
 from commonhold.units import Address, Hash32, hex_text
 
@@ -161,13 +162,14 @@ async def _sign_in(state: AppState, ask: Ask, proof: dpop.DpopProof, once: Once,
     head = await fresh(state)
     if not await wallet.signed(state.rpc, message.address, siwe.personal_digest(text), signature, at=head):
         raise siwe.SiweInvalid("sign-in message is not signed by its account")
+    settled = await state.settled()
     # (7) one transaction
     async with write(state.engine) as db:
         stored = await _begin(db, proof, once, now_s)
         if stored is not None:
             return stored
         await consume_nonce(db, message.nonce, until)
-        return await _grant(db, state, ask, ask.lease, proof, once, now_s, holder=message.address)
+        return await _grant(db, state, settled, ask, ask.lease, proof, once, now_s, holder=message.address)
 
 
 async def _receipt(state: AppState, ask: Ask, proof: dpop.DpopProof, once: Once, now_s: int) -> AccessClaims:
@@ -178,6 +180,7 @@ async def _receipt(state: AppState, ask: Ask, proof: dpop.DpopProof, once: Once,
     except BadInput as e:
         raise InvalidGrant(f"subject token: {e}") from e
     await fresh(state)
+    settled = await state.settled()
     # (5), (7) signatures and record in one transaction with the token
     async with write(state.engine) as db:
         stored = await _begin(db, proof, once, now_s)
@@ -188,7 +191,7 @@ async def _receipt(state: AppState, ask: Ask, proof: dpop.DpopProof, once: Once,
             kind = InvalidDetails if outcome.code == "unknown" else InvalidGrant
             raise kind(f"receipt is not accepted: {outcome.reason}")
         await acknowledge(db, signed.receipt.lease, signed.receipt.gpu_ms)
-        return await _grant(db, state, ask, signed.receipt.lease, proof, once, now_s)
+        return await _grant(db, state, settled, ask, signed.receipt.lease, proof, once, now_s)
 
 
 async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: Once, now_s: int) -> AccessClaims:
@@ -206,6 +209,7 @@ async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: On
     async with begin_read(state.engine) as snapshot:
         chain_s = max(now_s, (await read.position(snapshot)).timestamp)
         decision = await check.redemption(snapshot, redemption, now_s=chain_s, window_seconds=state.window_seconds)
+    settled = await state.settled()
     async with write(state.engine) as db:
         stored = await _begin(db, proof, once, now_s)
         if stored is not None:
@@ -213,7 +217,7 @@ async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: On
         # After the decision, never before it: a lease that was mirrored in between has used up its credits.
         if await read.lease(db, lease) is not None:
             await relay.release(db, lease)
-            return await _grant(db, state, ask, lease, proof, once, now_s)
+            return await _grant(db, state, settled, ask, lease, proof, once, now_s)
         if isinstance(decision, Denied):
             raise relay.refused(decision)
         if state.sender is None:
@@ -230,10 +234,11 @@ async def _redemption(state: AppState, ask: Ask, proof: dpop.DpopProof, once: On
                 f"redemption is on its way, lease {hex_text(lease)} is not mirrored yet",
                 details={"interval": PENDING_INTERVAL_S, "lease": hex_text(lease)},
             )
+        settled = await state.settled()
         # (7) one transaction
         async with write(state.engine) as db:
             await relay.release(db, lease)
-            return await _grant(db, state, ask, lease, proof, once, state.clock())
+            return await _grant(db, state, settled, ask, lease, proof, once, state.clock())
     except CommonholdError as error:
         under_way = isinstance(error, Pending | TransactionTimeout)
         async with write(state.engine) as db:
@@ -253,6 +258,7 @@ async def _begin(db: Db, proof: dpop.DpopProof, once: Once, now_s: int) -> Acces
 async def _grant(
     db: Db,
     state: AppState,
+    settled: Settled,
     ask: Ask,
     lease: Hash32,
     proof: dpop.DpopProof,
@@ -261,7 +267,7 @@ async def _grant(
     holder: Address | None = None,
 ) -> AccessClaims:
     jti = secrets.token_urlsafe(16)
-    claims = await grant(db, ask, lease, proof, holder=holder, terms=state.terms, now_s=now_s, jti=jti)
+    claims = await grant(db, ask, lease, proof, holder=holder, until=settled, terms=state.terms, now_s=now_s, jti=jti)
     if once.key is not None:
         await answers.finish(db, once.key, claims)
     return claims

@@ -1,0 +1,171 @@
+"""The mirror for people who ask in SQL: a view for each STATE table and one for its history, every column documented.
+
+Addresses, hashes, keys and ids are 0x text there, units have their 6 decimals. They follow from the tables, so that no
+migration names them: whatever migrates drops them before and makes them after. docs/schema.md is `markdown()`.
+"""
+
+import sqlalchemy as sa
+
+from commonhold.mirror.tables import HISTORY, STATE
+
+NAMES = {
+    "member": "members",
+    "asset_class": "classes",
+    "asset": "assets",
+    "device": "devices",
+    "holding": "holdings",
+    "offer": "offers",
+    "credit": "credits",
+    "lease": "leases",
+    "delivered": "deliveries",
+    "anchor": "anchors",
+}
+
+_UNITS = ("units", "floor_units", "total_units")
+
+# What a column means; with the name of its table where that matters.
+COMMENTS = {
+    "address": "the member's account",
+    "nullifier": "of the identity that was admitted: one identity is one member",
+    "controller": "the member that controls this one; null: nobody does",
+    "member.root": "the root of the group it counts in",
+    "since": "Unix seconds",
+    "until": "Unix seconds; then the membership is expired",
+    "class_id": "keccak-256 of the class's name",
+    "name": "of the class",
+    "kind": "0 DATA, 1 MODEL, 2 COMPUTE",
+    "unit": "what one unit of the class is",
+    "hold_bps": "the largest share of the total that one group may own, in hundredths of a percent",
+    "use_bps": "the largest share of a window's seconds that one group may acquire, in hundredths of a percent",
+    "min_level": "the lowest assurance level of its assets",
+    "floor_units": "the total that limits count with at least",
+    "total_units": "of all its assets",
+    "asset": "id of the asset",
+    "operator": "who registered it and opens its windows",
+    "asset.units": "all units of the asset",
+    "holding.units": "owned by this account",
+    "asset.level": "assurance level of the appraisal; 3 and higher are attested",
+    "delivered.level": "assurance level of the time that was delivered",
+    "policy": 'the appraisal policy, "development" included',
+    "content_hash": "of what was appraised",
+    "result_hash": "of what the appraisers found",
+    "meter_key": "x and y of the node's P-256 key; null: no node serves it",
+    "appraised_at": "time of the block of the last appraisal, Unix seconds",
+    "expires_at": "when the appraisal lapses, Unix seconds",
+    "asset.uri": "gateway of the node, or where the content is described",
+    "anchor.uri": "where the epoch's data is",
+    "device": "commitment to the identity of a device",
+    "owner": "the ledger's own address: the commons",
+    "credit_id": "asset, window and tranche of the credits, 192, 32 and 32 bits",
+    "window": "number of the window: Unix time divided by its length",
+    "tranche": "number of the price within asset and window",
+    "price_wei": "256 bits, per second of one unit; 0: granted, not sold",
+    "holder": "whose they are",
+    "credit.seconds": "not redeemed yet",
+    "lease.seconds": "redeemed: the budget of the lease",
+    "lease": "digest of the redemption that its holder signed",
+    "starts_at": "Unix seconds",
+    "session_key": "x and y of the developer's P-256 key",
+    "redeemed_block": "number of the block",
+    "settled_ms": "cumulative GPU-milliseconds settled on chain",
+    "paid_wei": "256 bits, released to the asset's side",
+    "delivered.root": "the group, as it was when settled",
+    "delivered.gpu_ms": "GPU-milliseconds settled",
+    "submitter": "who anchored",
+    "epoch": "number, per submitter",
+    "anchor.root": "Merkle root of the epoch's receipts and segments",
+    "previous": "chains the submitter's anchors: hash of the one before",
+    "count": "leaves under the root, as claimed",
+    "anchor.gpu_ms": "256 bits, as claimed",
+    "block_number": "the block that it was anchored in",
+    "from_block": "the row says this from the end of this block on, until the next version of the same key",
+    "gone": "true: from this block on there is no such row",
+}
+
+
+def drop(connection: sa.Connection) -> list[str]:
+    """No view of the mirror is there. The roles that could read them, for `grant`."""
+    present = set(sa.inspect(connection).get_view_names())
+    mine = [name for name, _ in _views() if name in present]
+    readers: list[str] = []
+    if mine and connection.dialect.name == "postgresql":
+        granted = sa.text(
+            "SELECT DISTINCT grantee FROM information_schema.role_table_grants WHERE privilege_type = 'SELECT' "
+            "AND grantee <> current_user AND table_schema = current_schema() AND table_name = ANY(:names) ORDER BY 1"
+        )
+        readers = list(connection.execute(granted, {"names": mine}).scalars())
+    for name in mine:
+        connection.exec_driver_sql(f'DROP VIEW "{name}"')
+    return readers
+
+
+def create(connection: sa.Connection) -> None:
+    """Every view is there, on PostgreSQL with its comments."""
+    postgresql = connection.dialect.name == "postgresql"
+    for name, table in _views():
+        shown = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in table.columns)
+        connection.exec_driver_sql(f'CREATE VIEW "{name}" AS SELECT {shown} FROM {table.name}')  # noqa: S608
+        for column in table.columns if postgresql else ():
+            text = comment(table, column).replace("'", "''")
+            connection.exec_driver_sql(f'COMMENT ON COLUMN "{name}"."{column.name}" IS \'{text}\'')
+
+
+def grant(connection: sa.Connection, role: str) -> None:
+    """The PostgreSQL role may read the views, and nothing else of ours by this."""
+    quoted = connection.dialect.identifier_preparer.quote(role)
+    for name, _ in _views():
+        connection.exec_driver_sql(f'GRANT SELECT ON "{name}" TO {quoted}')
+
+
+def comment(table: sa.Table, column: sa.Column[object]) -> str:
+    """What the column means."""
+    of = table.name.removesuffix("_history")
+    return COMMENTS.get(f"{of}.{column.name}") or COMMENTS[column.name]
+
+
+def markdown() -> str:
+    """The page docs/schema.md."""
+    text = [
+        "# The mirror in SQL",
+        "",
+        "Views for people who query; the service's own tables may change with any version. Addresses, hashes, keys and",
+        "ids are 0x text; units are decimals with 6 places (text on SQLite). This page is written by",
+        "`commonhold/mirror/views.py`, and a test compares them.",
+        "",
+        "Each view `NAME` has a view `NAME_over_time` beside it: every version of every row, with `from_block` and",
+        "`gone`. The rows as of a block are the newest versions of each key until it, without those that are gone.",
+    ]
+    for table in STATE:
+        keys = [column.name for column in table.primary_key]
+        text += [
+            "",
+            f"## {NAMES[table.name]}",
+            "",
+            f"Key: {', '.join(keys)}.",
+            "",
+            "| column | meaning |",
+            "| --- | --- |",
+        ]
+        text += [f"| `{column.name}` | {comment(table, column)} |" for column in table.columns]
+    text += ["", "## NAME_over_time", "", "| column | meaning |", "| --- | --- |"]
+    text += [f"| `{name}` | {COMMENTS[name]} |" for name in ("from_block", "gone")]
+    return "\n".join(text) + "\n"
+
+
+def _views() -> list[tuple[str, sa.Table]]:
+    now = [(NAMES[table.name], table) for table in STATE]
+    return now + [(f"{NAMES[table.name]}_over_time", HISTORY[table.name]) for table in STATE]
+
+
+def _shown(column: sa.Column[object], postgresql: bool) -> str:
+    name = f'"{column.name}"'
+    impl = column.type.impl if isinstance(column.type, sa.types.TypeDecorator) else column.type
+    if isinstance(impl, sa.LargeBinary):
+        if postgresql:
+            return f"'0x' || encode({name}, 'hex')"
+        return f"CASE WHEN {name} IS NOT NULL THEN '0x' || lower(hex({name})) END"
+    if column.name in _UNITS:
+        if postgresql:
+            return f"({name} / 1000000.0)::numeric(20, 6)"
+        return f"CASE WHEN {name} IS NOT NULL THEN printf('%d.%06d', {name} / 1000000, {name} % 1000000) END"
+    return name
