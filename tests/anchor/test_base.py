@@ -7,8 +7,8 @@ from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.run import Options, audit
 from commonhold.anchor.audit.slots import KEPT_IN
 from commonhold.errors import BadInput
-from commonhold.units import UNIT, class_id
-from tests.actors import COMPUTE, Deployed, address_of
+from commonhold.units import UNIT
+from tests.actors import Deployed, address_of
 from tests.anchor.test_planted import failed
 from tests.anchor.use import put, use
 
@@ -45,10 +45,10 @@ async def test_faults_are_found_from_the_middle(deployed: Deployed) -> None:
     asset, lease = await use(deployed)
     await deployed.anvil.mine()
     start = (await deployed.rpc.head()).number
-    bps = await put(deployed, 10_000, "Ledger", "_classes", class_id(COMPUTE), "count", "holdBps")
+    bps = await put(deployed, 10_000, "Ledger", "_classes", 1, "count", "holdBps")
     await deployed.send("owner", "Ledger", "transfer", address_of("provider"), asset, 9 * UNIT)
-    await put(deployed, bps, "Ledger", "_classes", class_id(COMPUTE), "count", "holdBps")
-    await put(deployed, 0, "Meter", "settledMs", lease)
+    await put(deployed, bps, "Ledger", "_classes", 1, "count", "holdBps")
+    await put(deployed, 0, "Access", "_leases", lease, "gpuMs")
     await deployed.send("stranger", "Meter", "settle", [deployed.signed_receipt(lease, 100_000)])
 
     report = await audit(deployed.rpc, deployed.deployment, options=Options(from_block=start))

@@ -20,8 +20,8 @@ from commonhold.anchor.audit.run import audit
 from commonhold.chain.rpc import Rpc
 from commonhold.db import write
 from commonhold.mirror import tables as t
-from commonhold.units import UNIT, address_text, class_id, hex_text, keccak256
-from tests.actors import APPRAISERS, ATTESTERS, COMPUTE, YEAR_S, Deployed, address_of
+from commonhold.units import UNIT, address_text, hex_text, keccak256
+from tests.actors import APPRAISERS, ATTESTERS, YEAR_S, Deployed, address_of
 from tests.anchor.proxy import Lie, between
 from tests.anchor.scene import play
 from tests.anchor.test_audit import one_reading_of_the_published_segment
@@ -53,7 +53,7 @@ async def test_use_without_a_fault_passes(deployed: Deployed) -> None:
 
 async def test_settlement_counted_twice_is_found(deployed: Deployed) -> None:
     _, lease = await use(deployed)
-    await put(deployed, 0, "Meter", "settledMs", lease)
+    await put(deployed, 0, "Access", "_leases", lease, "gpuMs")
 
     await deployed.send("stranger", "Meter", "settle", [deployed.signed_receipt(lease, 100_000)])
 
@@ -65,9 +65,9 @@ async def test_settlement_counted_twice_is_found(deployed: Deployed) -> None:
 
 async def test_class_over_its_cap_is_found(deployed: Deployed) -> None:
     asset, _ = await use(deployed)
-    bps = await put(deployed, 10_000, "Ledger", "_classes", class_id(COMPUTE), "count", "holdBps")
+    bps = await put(deployed, 10_000, "Ledger", "_classes", 1, "count", "holdBps")
     await deployed.send("owner", "Ledger", "transfer", address_of("provider"), asset, 9 * UNIT)
-    await put(deployed, bps, "Ledger", "_classes", class_id(COMPUTE), "count", "holdBps")
+    await put(deployed, bps, "Ledger", "_classes", 1, "count", "holdBps")
 
     found = await of_chain(deployed)
 
@@ -83,9 +83,9 @@ async def test_credits_beyond_the_machine_are_found(deployed: Deployed) -> None:
     credit = await deployed.open(asset, tranche=2)
     window = await deployed.window()
     issued = await put(deployed, 0, "Access", "_issued", asset, window)
-    use_bps = await put(deployed, 10_000, "Ledger", "_classes", class_id(COMPUTE), "useBps")
+    use_bps = await put(deployed, 10_000, "Ledger", "_classes", 1, "useBps")
     await deployed.grant(credit, "buyer", 40 * deployed.window_seconds)
-    await put(deployed, use_bps, "Ledger", "_classes", class_id(COMPUTE), "useBps")
+    await put(deployed, use_bps, "Ledger", "_classes", 1, "useBps")
     await put(deployed, issued + 40 * deployed.window_seconds, "Access", "_issued", asset, window)
 
     found = await of_chain(deployed)
@@ -96,12 +96,12 @@ async def test_credits_beyond_the_machine_are_found(deployed: Deployed) -> None:
 
 async def test_appraisal_without_a_quorum_is_found(deployed: Deployed) -> None:
     await use(deployed)
-    threshold = await put(deployed, 1, "Ledger", "_appraisers", "threshold")
+    threshold = await put(deployed, 1, "Registry", "threshold", at="Ledger")
     appraisal = await deployed.appraisal("provider", UNIT, name="smuggled")
     shares = [(address_of("provider"), UNIT)]
     quorum = deployed.quorum(APPRAISERS[:1], appraisal)
-    await deployed.send("provider", "Ledger", "register", appraisal, quorum, shares, "")
-    await put(deployed, threshold, "Ledger", "_appraisers", "threshold")
+    await deployed.send("provider", "Ledger", "register", appraisal, quorum, shares, 0, "")
+    await put(deployed, threshold, "Registry", "threshold", at="Ledger")
 
     found = await of_chain(deployed)
 
@@ -112,7 +112,7 @@ async def test_appraisal_without_a_quorum_is_found(deployed: Deployed) -> None:
 async def test_admission_by_a_stranger_is_found(deployed: Deployed) -> None:
     await use(deployed)
     until = await deployed.now() + YEAR_S
-    await put(deployed, 1, "Members", "_attesters", "has", address_of("stranger"))
+    await put(deployed, 1, "Members", "_signers", "_inner", "_positions", address_of("stranger").rjust(32, b"\0"))
     admission = signing.Admission(address_of("stranger"), keccak256(b"nobody"), until, until)
     quorum = deployed.quorum((ATTESTERS[0], "stranger"), admission)
     await deployed.send("relayer", "Members", "admit", admission, quorum)
@@ -120,6 +120,34 @@ async def test_admission_by_a_stranger_is_found(deployed: Deployed) -> None:
     found = await of_chain(deployed)
 
     assert f"{address_text(address_of('stranger'))} signed, and is none of the quorum" in found[Rule.SIGNED.value]
+
+
+async def test_setting_changed_before_its_time_is_found(deployed: Deployed) -> None:
+    await use(deployed)
+    name = b"admissionsPerDay".ljust(32, b"\0")
+    now = await deployed.now()
+    at = await deployed.rpc.head()
+    value = await deployed.rpc.call("Members", deployed.deployment.members, "admissionsPerDay", at=at)
+    await put(deployed, value + 1, "Members", "_courses", name, bytes(32), "pending")
+    await put(deployed, now, "Members", "_courses", name, bytes(32), "pendingAt")
+    await deployed.send("stranger", "Members", "enact", name, bytes(32))
+    await put(deployed, 0, "Members", "_courses", name, bytes(32), "nextChangeAt")
+    await put(deployed, value + 2, "Members", "_courses", name, bytes(32), "pending")
+    await put(deployed, now, "Members", "_courses", name, bytes(32), "pendingAt")
+    await deployed.send("stranger", "Members", "enact", name, bytes(32))
+
+    found = await of_chain(deployed)
+
+    assert "setting admissionsPerDay changed twice within 90 days" in found[Rule.SETTINGS.value]
+
+
+async def test_signer_that_no_council_added_is_found(deployed: Deployed) -> None:
+    await use(deployed)
+    await put(deployed, 1, "Members", "threshold")
+
+    found = await of_chain(deployed)
+
+    assert found["quorums as the contract says"].startswith("Members: Signers(")
 
 
 async def test_missing_epoch_is_found(deployed: Deployed) -> None:

@@ -29,12 +29,15 @@ async def use(d: Deployed) -> tuple[AssetId, Hash32]:
     return asset, one
 
 
-async def put(d: Deployed, value: int, name: ContractName, variable: str, *path: int | bytes | str) -> int:
+async def put(
+    d: Deployed, value: int, name: ContractName, variable: str, *path: int | bytes | str, at: ContractName | None = None
+) -> int:
     """Behind the contract's back: its storage says something else, from the next block on. What it said before.
 
-    So a chain does what the contracts make impossible, and tells of it in real events of real blocks.
+    at: the contract that has what `name` lays out. So a chain does what the contracts make impossible, and tells of it
+    in real events of real blocks.
     """
-    where, address = place(name, variable, *path), address_text(d.deployment.address_of(name))
+    where, address = place(name, variable, *path), address_text(d.deployment.address_of(at or name))
     slot = f"0x{where.slot:064x}"
     word = int(await d.anvil.request("eth_getStorageAt", address, slot, "latest"), 16)
     mask = (1 << 8 * where.size) - 1 << 8 * where.offset

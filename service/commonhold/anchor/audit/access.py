@@ -83,7 +83,7 @@ def redeemed(step: Step, event: events.Redeemed) -> None:
     step.check(
         Rule.LEASES, event.starts_at == starts_at, lambda: f"{name} starts at {event.starts_at}, expected {starts_at}"
     )
-    state.leases[event.lease] = Lease(event, step.block)
+    state.leases[event.lease] = Lease(event, step.block, price=state.offers[event.id].price)
     add(state.redeemed.setdefault((class_id, window), {}), root, event.amount)
     step.check_use(state.redeemed, class_id, window, root)
 
@@ -106,7 +106,7 @@ def split(step: Step, event: events.LeaseSplit) -> None:
         key_x=event.key_x,
         key_y=event.key_y,
     )
-    state.leases[event.part] = Lease(part, step.block, part_of=event.lease)
+    state.leases[event.part] = Lease(part, step.block, price=lease.price, part_of=event.lease)
     lease.redeemed = replace(lease.redeemed, amount=left)
     lease.changes += 1
 
@@ -143,7 +143,7 @@ def key_rotated(step: Step, event: events.KeyRotated) -> None:
 def refunded(step: Step, event: events.Refunded) -> None:
     """What was not delivered is paid back, once."""
     lease = lease_of(step, event.lease)
-    due = _offer(step, lease.redeemed.id).price * lease.redeemed.amount - lease.paid
+    due = lease.price * lease.redeemed.amount - lease.paid
     right = event.amount == due and lease.refunded is None
     step.check(Rule.PAID, right, lambda: f"lease {shown(event.lease)} was paid back {event.amount} wei, {due} are due")
     lease.refunded = event.amount

@@ -9,8 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from commonhold.anchor.audit.questions import Question, Reader
-from commonhold.anchor.audit.state import UNREAD, ZERO, Appraisal, Asset, Class, Lease, Member, State, add
+from commonhold.anchor.audit.questions import QUORUMS, Question, Reader
+from commonhold.anchor.audit.state import (
+    UNREAD,
+    ZERO,
+    Appraisal,
+    Asset,
+    Class,
+    Lease,
+    Member,
+    Setting,
+    Signer,
+    State,
+    add,
+)
 from commonhold.anchor.audit.step import Key
 from commonhold.chain import events
 from commonhold.chain.stamp import BlockStamp
@@ -35,6 +47,10 @@ class Base:
     async def begin(self, state: State) -> None:
         """The state knows the classes, and that it knows nothing else."""
         state.known = set()
+        for name in QUORUMS:
+            accounts, threshold = await self._reader.signers(name)
+            state.settings[name, "threshold", ZERO32] = Setting(threshold)
+            state.signers.update({(name, account): Signer(True) for account in accounts})
         for class_id in await self._reader.items("Ledger", "classIds"):
             limits = Question("Ledger", "classOf", (class_id,), (0,) * 6)
             kind, hold_bps, use_bps, min_level, floor_units, total = (await self._reader.read([limits]))[0][:6]
@@ -99,7 +115,7 @@ def _lease(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
         redeemed = events.Redeemed(key[0], holder, credit, amount, starts_at, level, *point)
         paid = price * settled_ms // 1000
         back = price * amount - paid if refunded else None
-        state.leases[key[0]] = Lease(redeemed, 0, settled_ms, paid, number, changes, None, back)
+        state.leases[key[0]] = Lease(redeemed, 0, settled_ms, paid, price, number, changes, None, back)
 
 
 def _use(state: State, key: tuple[Any, ...], got: list[Any]) -> None:

@@ -10,6 +10,9 @@ from commonhold.anchor.audit.step import Step, Unknown, on, shown
 from commonhold.chain import governing as g
 from commonhold.signing import ZERO32
 
+LOOSEN_DELAY_S = 14 * 86_400  # Settings.sol
+PERIOD_S = 90 * 86_400
+MOST_SIGNERS = 32  # Signers.sol
 OUTCOMES = {g.ProposalExecuted: "executed", g.ProposalCanceled: "canceled"}
 
 
@@ -22,6 +25,8 @@ def setting(step: Step, event: g.SettingChanged | g.SettingScheduled | g.Setting
     now = known or Setting(None)
     step.state.settings[key] = now
     step.check(Rule.SETTINGS, not now.abdicated, lambda: f"setting {name} was abdicated, and changed")
+    if isinstance(event, g.SettingChanged | g.SettingScheduled):
+        _check_course(step, name, now, event)
     if isinstance(event, g.SettingChanged):
         if known is not None:
             now.changed_at = step.now_s
@@ -47,6 +52,13 @@ def signer(step: Step, event: g.SignerScheduled | g.SignerAdded | g.SignerRemove
         signers[key] = Signer(True)
     elif signers.pop(key, None) is None and step.state.known is None:
         raise Unknown(f"signer {shown(event.signer)} of {event.contract}")
+    threshold = step.state.settings.get((event.contract, "threshold", ZERO32))
+    if threshold is not None and threshold.value is not None:  # else the contract is being made
+        count = sum(of == event.contract and one.signs for (of, _), one in signers.items())
+        majority = count <= MOST_SIGNERS and threshold.value <= count < 2 * threshold.value
+        step.check(
+            Rule.SETTINGS, majority, lambda: f"{event.contract} has {count} signers, {threshold.value} are enough"
+        )
 
 
 @on(g.ProposalCreated)
@@ -61,6 +73,8 @@ def proposed(step: Step, event: g.ProposalCreated) -> None:
 def voted(step: Step, event: g.VoteCast | g.VoteCastWithParams) -> None:
     """A group has voted: once, and with one vote."""
     proposal, key = _proposal(step, event.proposal_id), (event.proposal_id, event.voter)
+    if proposal is None:
+        return
     once = key not in step.state.votes and event.weight == 1 and event.support < len(proposal.votes)
     step.check(Rule.SETTINGS, once, lambda: f"{shown(event.voter)} voted twice, or more than once counts")
     if once:
@@ -71,13 +85,15 @@ def voted(step: Step, event: g.VoteCast | g.VoteCastWithParams) -> None:
 @on(g.ProposalExtended)
 def extended(step: Step, event: g.ProposalExtended) -> None:
     """The groups have longer to vote."""
-    _proposal(step, event.proposal_id).vote_end = event.extended_deadline
+    if (proposal := _proposal(step, event.proposal_id)) is not None:
+        proposal.vote_end = event.extended_deadline
 
 
 @on(g.ProposalQueued)
 def queued(step: Step, event: g.ProposalQueued) -> None:
     """What passed waits in the timelock."""
-    proposal = _proposal(step, event.proposal_id)
+    if (proposal := _proposal(step, event.proposal_id)) is None:
+        return
     passed = proposal.votes[1] > proposal.votes[0]
     step.check(Rule.SETTINGS, passed, lambda: f"proposal {event.proposal_id} was queued and has not passed")
     proposal.ready_at = event.eta_seconds
@@ -86,7 +102,8 @@ def queued(step: Step, event: g.ProposalQueued) -> None:
 @on(g.ProposalExecuted, g.ProposalCanceled)
 def ended(step: Step, event: g.ProposalExecuted | g.ProposalCanceled) -> None:
     """A proposal was carried out after its delay, or will not be."""
-    proposal = _proposal(step, event.proposal_id)
+    if (proposal := _proposal(step, event.proposal_id)) is None:
+        return
     waited = proposal.ready_at is not None and proposal.ready_at <= step.now_s
     right = waited or isinstance(event, g.ProposalCanceled)
     step.check(Rule.SETTINGS, right, lambda: f"proposal {event.proposal_id} was executed before its time")
@@ -106,7 +123,22 @@ def carried_out(step: Step, event: object) -> None:
     """What the timelock does shows in what it changes."""
 
 
-def _proposal(step: Step, number: int) -> Proposal:
-    if (found := step.state.proposals.get(number)) is None:
+def _proposal(step: Step, number: int) -> Proposal | None:
+    """None: it was made before an audit that begins in the middle."""
+    found = step.state.proposals.get(number)
+    if found is None and step.state.known is None:
         raise Unknown(f"proposal {number}")
     return found
+
+
+def _check_course(step: Step, name: str, now: Setting, event: g.SettingChanged | g.SettingScheduled) -> None:
+    """Once in 90 days, and what loosens works 14 days after it was decided (13)."""
+    if isinstance(event, g.SettingScheduled):
+        waits = event.ready_at == step.now_s + LOOSEN_DELAY_S
+        step.check(Rule.SETTINGS, waits, lambda: f"setting {name} was to be loosened at {event.ready_at}")
+        return
+    rested = now.changed_at is None or step.now_s >= now.changed_at + PERIOD_S
+    step.check(Rule.SETTINGS, rested, lambda: f"setting {name} changed twice within 90 days")
+    if now.ready_at is not None:
+        due = now.ready_at <= step.now_s and event.value == now.pending
+        step.check(Rule.SETTINGS, due, lambda: f"setting {name} changed to {event.value} before its time")

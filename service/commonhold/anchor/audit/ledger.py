@@ -71,13 +71,14 @@ def retired(step: Step, event: events.Retired) -> None:
 def synced(step: Step, event: events.Synced) -> None:
     """What a holder has of a retired asset counts in its group no more."""
     state, asset = step.state, step.asset(event.asset)
+    root, class_id = step.root(event.holder), asset.registered.class_id
+    step.need(("holding", event.asset, event.holder), ("held", class_id, root))
     has = state.holdings.get((event.asset, event.holder), 0)
     right = asset.retired and has == event.units and (event.asset, event.holder) not in state.uncounted
     step.check(Rule.BALANCES, right, lambda: f"{shown(event.holder)} was synced with {event.units} of {event.asset}")
     state.uncounted.add((event.asset, event.holder))
     if event.units:
-        held = state.held.setdefault(asset.registered.class_id, {})
-        add(held, step.root(event.holder), -event.units)
+        add(state.held.setdefault(class_id, {}), root, -event.units)
 
 
 @on(events.Accrued)

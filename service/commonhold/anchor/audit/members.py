@@ -4,6 +4,7 @@ from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.state import Member, add
 from commonhold.anchor.audit.step import Key, Step, Unknown, on, shown
 from commonhold.chain import events
+from commonhold.errors import BadInput
 from commonhold.units import Address, credit_parts
 
 
@@ -62,6 +63,11 @@ def detached(step: Step, event: events.Detached) -> None:
     """A member is a group, with all that it controls; what they hold and use is theirs."""
     state, member = step.state, _member(step, event.member)
     old_root = step.root(event.member)
+    if state.known is not None:
+        raise BadInput(
+            f"{shown(event.member)} left its group in block {step.block}, with what an audit that begins in the middle "
+            "does not know: begin after that block, or at the deployment"
+        )
     ready = member.detach_ready_at is not None and member.detach_ready_at <= step.now_s
     step.check(Rule.GROUPS, ready, lambda: f"{shown(event.member)} left its group before its time")
     step.check(Rule.GROUPS, old_root == event.old_root, lambda: f"{shown(event.member)} left another group")
@@ -110,7 +116,9 @@ def recovered(step: Step, event: events.Recovered) -> None:
     new = event.successor not in state.members
     step.check(Rule.MEMBERS, new, lambda: f"successor {shown(event.successor)} was a member")
     if member.controller is None:
-        for sums in (*state.held.values(), *state.acquired.values(), *state.redeemed.values()):
+        first = step.now_s // state.window_seconds  # what was used in windows that are over stays with the account
+        used = (sums for all_of in (state.acquired, state.redeemed) for (_, w), sums in all_of.items() if w >= first)
+        for sums in (*state.held.values(), *used):
             if event.member in sums:
                 sums[event.successor] = sums.pop(event.member)
     state.members[event.successor] = Member(

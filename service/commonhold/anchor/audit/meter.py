@@ -36,7 +36,7 @@ def settled(step: Step, event: events.Settled) -> None:
     level = min(lease.redeemed.level, appraised.level)
     same = (event.class_id, event.window, event.root, event.level) == (registered.class_id, window, root, level)
     step.check(Rule.SETTLED, same, lambda: f"{name} was counted for another class, window, group or level")
-    due = state.offers[lease.redeemed.id].price * event.gpu_ms // 1000 - lease.paid
+    due = lease.price * event.gpu_ms // 1000 - lease.paid
     step.check(Rule.PAID, event.paid == due, lambda: f"{name} paid {event.paid} wei, {due} are due")
     lease.settled_ms, lease.paid = event.gpu_ms, lease.paid + event.paid
     add(state.delivered, (event.class_id, event.window, event.root, event.level), event.added_ms)

@@ -183,7 +183,7 @@ def leases(state: State) -> Iterator[Question]:
     for lease, row in state.leases.items():
         r = row.redeemed
         head = (r.holder, r.starts_at, r.level, row.changes, row.key_number, row.refunded is not None)
-        stored = (*head, r.id, r.amount, row.settled_ms, state.offers[r.id].price, r.key_x, r.key_y)
+        stored = (*head, r.id, r.amount, row.settled_ms, row.price, r.key_x, r.key_y)
         yield Question("Access", "leaseOf", (lease,), stored)
         yield Question("Meter", "settledMs", (lease,), row.settled_ms)
 

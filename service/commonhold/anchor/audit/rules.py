@@ -28,7 +28,7 @@ class Rule(Enum):
     ASSETS = "appraisals are in force, of the class's level, and renewed for longer"
     DEVICES = "a device, and the content of a dataset or model, stand under one asset (7)"
     SIGNED = "who must have signed did: quorums, both sides of a join, holders, node and developer (9)"
-    SETTINGS = "what the council changes passed a vote, and what was abdicated stays"
+    SETTINGS = "the council changes what passed a vote, after its time, and nothing that was abdicated (10, 13 to 15)"
     ANCHORS = "epochs are anchored in a row, each linked to the one before"
 
 

@@ -19,7 +19,7 @@ from commonhold.anchor.audit.reading import Progress, Reading
 from commonhold.anchor.audit.report import AuditReport
 from commonhold.anchor.audit.series import Owned
 from commonhold.anchor.audit.service import Said, ServiceUnreadable
-from commonhold.anchor.audit.signed import Signatures, Signers
+from commonhold.anchor.audit.signed import Signatures, Signers, signers_of
 from commonhold.anchor.audit.slots import Proofs
 from commonhold.anchor.audit.state import State
 from commonhold.chain.contract import CONTRACTS
@@ -182,8 +182,7 @@ class Audit:
         before = base.at if base else await self.rpc.header(d.block - 1)
         self.report.from_block = before.number + 1
         owned = Owned(self.state.window_seconds)
-        quorums = {name: Signers(*await self.reader(self.at).signers(name)) for name in questions.QUORUMS}
-        signatures = Signatures(self.rpc, d, quorums)
+        signatures = Signatures(self.rpc, d)
         self._reading = Reading(self.rpc, d, self.state, owned, signatures, before, last.number, progress, base)
 
     async def _base(self) -> Base | None:
@@ -237,6 +236,9 @@ class Audit:
             asked = await questions.ask(reader, asked_of(state))
             fine = f"{asked.count} answers equal, {reader.how}"
             self.of_chain.append(Found(name, asked.differences, fine, asked.failed))
+        kept = [(name, Signers(*await reader.signers(name)), signers_of(state, name)) for name in questions.QUORUMS]
+        differ = [f"{name}: {there}, the events say {told}" for name, there, told in kept if there != told]
+        self.of_chain.append(Found("quorums as the contract says", differ, f"{len(kept)} equal, {reader.how}"))
         self.of_chain.append(await self._escrow())
         self.report.events = state.count
         self.report.gpu_hours = numbers.gpu_hours(state)

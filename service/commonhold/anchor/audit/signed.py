@@ -47,13 +47,14 @@ class Told:
     transaction: Hash32
     quorum: Signers | None = None
     keys: tuple[bytes, ...] = ()  # of the node, and of the session by number
+    holder: Address | None = None  # of the lease that it is about
 
 
 class Signatures:
     """Collects events, and checks some at a time what was signed for them."""
 
-    def __init__(self, rpc: Rpc, deployment: Deployment, quorums: Mapping[ContractName, Signers]) -> None:
-        self._rpc, self._deployment, self.quorums = rpc, deployment, dict(quorums)
+    def __init__(self, rpc: Rpc, deployment: Deployment) -> None:
+        self._rpc, self._deployment = rpc, deployment
         self._told: list[Told] = []
 
     async def add(self, state: State, event: ChainEvent, log: RawLog, block: BlockStamp) -> None:
@@ -61,12 +62,13 @@ class Signatures:
         if type(event) not in CHECKS:
             return
         name = self._deployment.contract_at(log.address)
-        quorum, keys = self.quorums.get(name) if name else None, tuple[bytes, ...]()
-        if isinstance(event, events.Settled) and (lease := state.leases.get(event.lease)):
-            asset = state.assets[credit_parts(lease.redeemed.id)[0]]
+        quorum, keys, holder = signers_of(state, name) if name else None, tuple[bytes, ...](), None
+        if (lease := state.leases.get(getattr(event, "lease", ZERO32))) is not None:
+            asset = state.assets.get(credit_parts(lease.redeemed.id)[0])
             former = (point for point, _ in lease.former_keys)
-            keys = (asset.now.meter_key, *former, lease.redeemed.key_x + lease.redeemed.key_y)
-        self._told.append(Told(event, block, log.transaction_hash, quorum, keys))
+            keys = (asset.now.meter_key if asset else b"", *former, lease.redeemed.key_x + lease.redeemed.key_y)
+            holder = lease.redeemed.holder
+        self._told.append(Told(event, block, log.transaction_hash, quorum, keys, holder))
         if len(self._told) >= AT_ONCE:
             await self.flush(state.found)
 
@@ -104,6 +106,13 @@ class Signatures:
         if len(counted) < one.quorum.threshold:
             return f"{len(counted)} of a quorum of {one.quorum.threshold} signed"
         return self.in_time(one, statement)
+
+    async def by_holder(self, one: Told, statement: Statement, signature: bytes) -> str | None:
+        """None: the lease's holder signed in time, or sent the statement itself: the contract takes none unsigned from
+        anybody else."""
+        if one.holder is None:
+            return "there is no such lease"
+        return await self.by_accounts(one, statement, {one.holder: signature} if signature else {})
 
     async def by_accounts(self, one: Told, statement: Statement, signatures: Mapping[Address, bytes]) -> str | None:
         """None: each account signed the statement in time."""
@@ -206,6 +215,57 @@ async def _redeemed(by: Signatures, one: Told, calls: Calls) -> str | None:
     return NOT_SHOWN
 
 
+async def _detaching(by: Signatures, one: Told, calls: Calls) -> str | None:
+    event = one.event
+    assert isinstance(event, events.DetachStarted)  # noqa: S101
+    for struct, quorum in calls("Members", "detach"):
+        statement = signing.Detachment(*struct)
+        if (statement.member, statement.evidence) == (event.member, event.evidence):
+            return await by.by_quorum(one, statement, quorum)
+    return NOT_SHOWN
+
+
+async def _recovering(by: Signatures, one: Told, calls: Calls) -> str | None:
+    event = one.event
+    assert isinstance(event, events.RecoveryStarted)  # noqa: S101
+    told = (event.member, event.successor, event.evidence)
+    for struct, quorum in calls("Members", "recover"):
+        statement = signing.Recovery(*struct)
+        if (statement.member, statement.successor, statement.evidence) == told:
+            return await by.by_quorum(one, statement, quorum)
+    return NOT_SHOWN
+
+
+async def _lease_split(by: Signatures, one: Told, calls: Calls) -> str | None:
+    event = one.event
+    assert isinstance(event, events.LeaseSplit)  # noqa: S101
+    for struct, signature in calls("Access", "split"):
+        statement = signing.Split(*struct)
+        if by.digest(statement) == event.part:
+            return await by.by_holder(one, statement, signature)
+    return NOT_SHOWN
+
+
+async def _topped_up(by: Signatures, one: Told, calls: Calls) -> str | None:
+    event = one.event
+    assert isinstance(event, events.ToppedUp)  # noqa: S101
+    for struct, signature in calls("Access", "topUp"):
+        statement = signing.TopUp(*struct)
+        if (statement.lease, statement.amount) == (event.lease, event.amount):
+            return await by.by_holder(one, statement, signature)
+    return NOT_SHOWN
+
+
+async def _key_rotated(by: Signatures, one: Told, calls: Calls) -> str | None:
+    event = one.event
+    assert isinstance(event, events.KeyRotated)  # noqa: S101
+    for struct, signature in calls("Access", "rotate"):
+        statement = signing.Rotation(*struct)
+        if (statement.lease, statement.key_x, statement.key_y) == (event.lease, event.key_x, event.key_y):
+            return await by.by_holder(one, statement, signature)
+    return NOT_SHOWN
+
+
 async def _settled(by: Signatures, one: Told, calls: Calls) -> str | None:
     event = one.event
     assert isinstance(event, events.Settled)  # noqa: S101
@@ -233,7 +293,21 @@ CHECKS: Final[dict[type, Callable[[Signatures, Told, Calls], Awaitable[str | Non
     events.AppraisalRenewed: _appraisal_renewed,
     events.Redeemed: _redeemed,
     events.Settled: _settled,
+    events.DetachStarted: _detaching,
+    events.RecoveryStarted: _recovering,
+    events.LeaseSplit: _lease_split,
+    events.ToppedUp: _topped_up,
+    events.KeyRotated: _key_rotated,
 }
+
+
+def signers_of(state: State, name: ContractName) -> Signers | None:
+    """The quorum of the contract as it stands now; None: it has none."""
+    threshold = state.settings.get((name, "threshold", ZERO32))
+    if threshold is None or threshold.value is None:
+        return None
+    accounts = (account for (of, account), signer in state.signers.items() if of == name and signer.signs)
+    return Signers(frozenset(accounts), threshold.value)
 
 
 def _calls(data: bytes, name: ContractName, function: str) -> Iterator[tuple[Any, ...]]:

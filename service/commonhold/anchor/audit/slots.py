@@ -4,10 +4,11 @@ So no node's word is taken but that the block exists: who trusts the block's has
 its answer from is written here in the contracts' own names; the slots follow from their build (chain/layout.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from commonhold.anchor.audit.questions import QUORUMS, Question
+from commonhold.anchor.audit.questions import Question
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.layout import Place, place
 from commonhold.chain.rpc import Rpc
@@ -17,46 +18,70 @@ from commonhold.units import Address, keccak256
 Path = tuple[str, ...]
 WHOLE: Final[tuple[Path, ...]] = ((),)
 
-# View -> the variable, keyed by the view's arguments in their order, and which of its members the answer has.
-KEPT_IN: Final[dict[tuple[ContractName, str], tuple[str, tuple[Path, ...]]]] = {
-    ("Members", "memberOf"): ("_members", (("controller",), ("since",), ("until",))),
-    ("Members", "nullifierUsed"): ("nullifierUsed", WHOLE),
-    ("Ledger", "classOf"): (
+
+def _members(*names: str) -> tuple[Path, ...]:
+    """Members of a struct; those of a struct in it with a dot."""
+    return tuple(tuple(name.split(".")) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A view answers with these members of a variable, keyed by the view's arguments in their order.
+
+    by_class: the first argument is a class, which the variable has by its number. holder: whose storage, if another's.
+    """
+
+    variable: str
+    members: tuple[Path, ...] = WHOLE
+    by_class: bool = False
+    holder: ContractName | None = None
+
+
+KEPT_IN: Final[dict[tuple[ContractName, str], Kept]] = {
+    ("Members", "memberOf"): Kept("_members", _members("controller", "since", "until", "refusesGifts")),
+    ("Members", "successorOf"): Kept("successorOf"),
+    ("Members", "nullifierUsed"): Kept("nullifierUsed"),
+    ("Ledger", "classOf"): Kept(
         "_classes",
-        (("kind",), ("count", "holdBps"), ("useBps",), ("minLevel",), ("count", "floorUnits"), ("count", "total")),
+        _members("kind", "count.holdBps", "useBps", "minLevel", "count.floorUnits", "count.total"),
+        by_class=True,
     ),
-    ("Ledger", "assetOf"): (
+    ("Ledger", "assetOf"): Kept(
         "_assets",
-        tuple(
-            (name,)
-            for name in (
-                *("classId", "operator", "expiresAt", "level", "units"),
-                *("contentHash", "resultHash", "meterKeyX", "meterKeyY"),
-            )
+        _members(
+            *("head.class", "operator", "head.expiresAt", "head.level", "head.retired", "head.units"),
+            *("contentHash", "resultHash", "meterKeyX", "meterKeyY", "commonsPrice"),
         ),
     ),
-    ("Ledger", "totalSupply"): ("_assets", (("units",),)),
-    ("Ledger", "assetOfDevice"): ("assetOfDevice", WHOLE),
-    ("Ledger", "balanceOf"): ("_balances", WHOLE),
-    ("Ledger", "heldBy"): ("_held", WHOLE),
-    ("Access", "priceOf"): ("_tranches", (("isOpen",), ("price",))),
-    ("Access", "balanceOf"): ("_balances", WHOLE),
-    ("Access", "issued"): ("_issued", WHOLE),
-    ("Access", "acquiredBy"): ("_use", (("acquired",),)),
-    ("Access", "redeemedBy"): ("_use", (("redeemed",),)),
-    ("Access", "leaseOf"): (
+    ("Ledger", "totalSupply"): Kept("_assets", _members("head.units")),
+    ("Ledger", "assetOfDevice"): Kept("_assetOfDevice"),
+    ("Ledger", "balanceOf"): Kept("_balances"),
+    ("Ledger", "heldBy"): Kept("_held", by_class=True),
+    ("Access", "priceOf"): Kept("_tranches", _members("isOpen", "price")),
+    ("Access", "balanceOf"): Kept("_balances"),
+    ("Access", "issued"): Kept("_issued"),
+    ("Access", "acquiredBy"): Kept("_use", _members("acquired")),
+    ("Access", "redeemedBy"): Kept("_use", _members("redeemed")),
+    ("Access", "leaseOf"): Kept(
         "_leases",
-        (("holder",), ("id",), ("amount",), ("startsAt",), ("paid",), ("keyX",), ("keyY",)),
+        _members(
+            *("holder", "startsAt", "level", "changes", "keyNumber", "refunded"),
+            *("id", "amount", "gpuMs", "price", "keyX", "keyY"),
+        ),
     ),
-    ("Meter", "settledMs"): ("settledMs", WHOLE),
-    ("Meter", "deliveredMs"): ("deliveredMs", WHOLE),
-    ("Meter", "nextEpoch"): ("nextEpoch", WHOLE),
-    ("Meter", "lastAnchor"): ("lastAnchor", WHOLE),
+    ("Meter", "settledMs"): Kept("_leases", _members("gpuMs"), holder="Access"),
+    ("Meter", "deliveredMs"): Kept("deliveredMs"),
+    ("Meter", "nextEpoch"): Kept("nextEpoch"),
+    ("Meter", "lastAnchor"): Kept("lastAnchor"),
 }
-TEXTS: Final[dict[tuple[ContractName, str], str]] = {("Ledger", "tokenURI"): "_uris"}
+TEXTS: Final[dict[tuple[ContractName, str], tuple[str, Path]]] = {("Ledger", "tokenURI"): ("_assets", ("uri",))}
 LISTS: Final[dict[tuple[ContractName, str], str]] = {("Ledger", "classIds"): "_classIds"}
 # What follows from other answers: the root of a member, from everybody's controller.
 IMPLIED: Final[frozenset[tuple[ContractName, str]]] = frozenset({("Members", "rootOf")})
+# Whose layout has the signers of a quorum: the ledger keeps in its storage what its registry writes.
+SIGNERS_IN: Final[dict[ContractName, ContractName]] = {"Members": "Members", "Ledger": "Registry"}
+
+Numbers = Mapping[bytes, int]  # class -> its number in the ledger
 
 
 class Proofs:
@@ -67,41 +92,57 @@ class Proofs:
 
     def __init__(self, rpc: Rpc, deployment: Deployment, at: BlockStamp) -> None:
         self._rpc, self._deployment, self.at = rpc, deployment, at
+        self._numbers: Numbers | None = None  # not read yet
 
     async def read(self, questions: Sequence[Question]) -> list[Any]:
         """The answers, in order; what is implied by others is answered as expected."""
-        places = [places_of(question) for question in questions]
+        numbers = await self._classes()
+        places = [places_of(question, numbers) for question in questions]
         wanted: dict[ContractName, list[Place]] = {}
         for question, some in zip(questions, places, strict=True):
-            wanted.setdefault(question.contract, []).extend(some)
+            wanted.setdefault(holder(question), []).extend(some)
         found: dict[tuple[ContractName, Place], int] = {}
         for name, some in wanted.items():
-            values = await self._rpc.storage(self._deployment.address_of(name), some, at=self.at)
+            values = await self._storage(name, some)
             found |= {(name, one): value for one, value in zip(some, values, strict=True)}
         return [
-            answer(question, [found[question.contract, one] for one in some])
+            answer(question, [found[holder(question), one] for one in some], numbers)
             for question, some in zip(questions, places, strict=True)
         ]
 
     async def items(self, name: ContractName, function: str) -> tuple[Any, ...]:
         """A list of hashes whose length is not known."""
-        address, variable = self._deployment.address_of(name), LISTS[name, function]
-        (count,) = await self._rpc.storage(address, [place(name, variable)], at=self.at)
-        places = [place(name, variable, number) for number in range(count)]
-        return tuple(item.to_bytes(32) for item in await self._rpc.storage(address, places, at=self.at))
+        return tuple(item.to_bytes(32) for item in await self._list(name, name, LISTS[name, function]))
 
     async def signers(self, name: ContractName) -> tuple[frozenset[Address], int]:
-        """The signers of a quorum, and how many of them it takes."""
-        address, variable = self._deployment.address_of(name), f"_{QUORUMS[name]}"
-        count, threshold = await self._rpc.storage(
-            address, [place(name, variable, "list"), place(name, variable, "threshold")], at=self.at
-        )
-        places = [place(name, variable, "list", number) for number in range(count)]
-        found = await self._rpc.storage(address, places, at=self.at)
+        """The signers of the contract's quorum, and how many of them it takes."""
+        layout = SIGNERS_IN[name]
+        found = await self._list(name, layout, "_signers", "_inner", "_values")
+        (threshold,) = await self._storage(name, [place(layout, "threshold")])
         return frozenset(Address(signer.to_bytes(20)) for signer in found), threshold
 
+    async def _classes(self) -> Numbers:
+        if self._numbers is None:
+            classes = await self.items("Ledger", "classIds")
+            numbers = await self._storage("Ledger", [place("Ledger", "_numberOf", each) for each in classes])
+            self._numbers = dict(zip(classes, numbers, strict=True))
+        return self._numbers
 
-def places_of(question: Question) -> list[Place]:
+    async def _list(self, name: ContractName, layout: ContractName, *path: str) -> list[int]:
+        (count,) = await self._storage(name, [place(layout, *path)])
+        return await self._storage(name, [place(layout, *path, number) for number in range(count)])
+
+    async def _storage(self, name: ContractName, places: Sequence[Place]) -> list[int]:
+        return await self._rpc.storage(self._deployment.address_of(name), places, at=self.at)
+
+
+def holder(question: Question) -> ContractName:
+    """The contract whose storage has the answer."""
+    kept = KEPT_IN.get((question.contract, question.function))
+    return (kept.holder if kept else None) or question.contract
+
+
+def places_of(question: Question, numbers: Numbers) -> list[Place]:
     """Where the answer lies. Raises NoSuchPlace when the contract has no such variable."""
     key, name = (question.contract, question.function), question.contract
     if _is_implied(question):
@@ -110,13 +151,15 @@ def places_of(question: Question) -> list[Place]:
         variable = LISTS[key]
         return [place(name, variable), *(place(name, variable, at) for at in range(len(question.expected)))]
     if key in TEXTS:
-        head = place(name, TEXTS[key], *question.args)
+        variable, path = TEXTS[key]
+        head = place(name, variable, *question.args, *path)
         return [head, *(Place(slot, 0, 32) for slot in _text_slots(head, question.expected))]
-    variable, members = KEPT_IN[key]
-    return [place(name, variable, *question.args, *path) for path in members]
+    kept = KEPT_IN[key]
+    args = (numbers.get(question.args[0], 0), *question.args[1:]) if kept.by_class else question.args
+    return [place(holder(question), kept.variable, *args, *path) for path in kept.members]
 
 
-def answer(question: Question, values: Sequence[int]) -> Any:
+def answer(question: Question, values: Sequence[int], numbers: Numbers) -> Any:
     """The values as the view would give them, in the form of what is expected."""
     key, expected = (question.contract, question.function), question.expected
     if _is_implied(question):
@@ -126,6 +169,9 @@ def answer(question: Question, values: Sequence[int]) -> Any:
         return tuple(map(_as, expected, items)) if count == len(expected) else f"{count} items"
     if key in TEXTS:
         return expected if list(values) == _text_words(expected) else "another text"
+    if key == ("Ledger", "assetOf"):  # its class by number
+        of_class = next((each for each, number in numbers.items() if number == values[0]), bytes(32))
+        values = (int.from_bytes(of_class), *values[1:])
     if isinstance(expected, tuple):
         return tuple(map(_as, expected, values))
     return _as(expected, values[0])

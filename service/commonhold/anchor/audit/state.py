@@ -89,6 +89,7 @@ class Lease:
     block: int
     settled_ms: int = 0
     paid: int = 0  # wei, accrued to the holders of the asset
+    price: int = 0  # wei per second
     key_number: int = 0
     changes: int = 0
     part_of: Hash32 | None = None
