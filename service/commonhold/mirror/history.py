@@ -21,16 +21,27 @@ _NEWEST = 2**63 - 1  # a block number that none is above
 def as_of(table: sa.Table, block_number: int, **fixed: object) -> sa.Subquery:
     """The rows of a STATE table as they were after that block, with its columns.
 
-    fixed: only rows with these values, in columns that never change for a key. All versions of these are looked at.
+    fixed: only rows that ever had these values; where a column can change for its key, ask again of what comes back.
+    All versions of these rows are looked at.
     """
     h = HISTORY[table.name]
+    keys = [column.name for column in table.primary_key]
     newest_first = sa.func.row_number().over(
         partition_by=[h.c[column.name] for column in table.primary_key], order_by=h.c.from_block.desc()
     )
-    where = [h.c[name] == value for name, value in fixed.items()]
+    where = [_ever(h, keys, name, value) for name, value in fixed.items()]
     ranked = sa.select(h, newest_first.label("rank")).where(h.c.from_block <= block_number, *where).subquery()
     kept = sa.select(*(ranked.c[column.name] for column in table.columns)).where(ranked.c.rank == 1, ~ranked.c.gone)
     return kept.subquery(f"{table.name}_then")
+
+
+def _ever(h: sa.Table, keys: list[str], name: str, value: object) -> sa.ColumnElement[bool]:
+    """Versions of the rows that have this value in one of them. A part of the key is in all of them."""
+    if name in keys:
+        return h.c[name] == value
+    also = h.alias()
+    there = sa.select(*(also.c[key] for key in keys)).where(also.c[name] == value)
+    return sa.tuple_(*(h.c[key] for key in keys)).in_(there)
 
 
 async def changes(db: ReadDb, after: int, until: int) -> AsyncIterator[Change]:

@@ -283,7 +283,7 @@ STATE = (
     anchor,
 )
 
-# By whose rows the past is asked for, beside the primary keys; none of these columns ever changes for a key.
+# By whose rows the past is asked for, beside the primary keys.
 _ASKED_BY = {"holding": "owner", "credit": "holder", "lease": "holder"}
 
 

@@ -10,13 +10,20 @@ from commonhold.mirror.tables import HISTORY, STATE
 
 NAMES = {
     "member": "members",
+    "setting": "settings",
+    "signer": "signers",
+    "proposal": "proposals",
+    "vote": "votes",
     "asset_class": "classes",
     "asset": "assets",
     "device": "devices",
     "holding": "holdings",
+    "claim": "claims",
+    "commons_claim": "commons_claims",
     "offer": "offers",
     "credit": "credits",
     "lease": "leases",
+    "former_key": "former_keys",
     "delivered": "deliveries",
     "anchor": "anchors",
 }
@@ -29,8 +36,28 @@ COMMENTS = {
     "nullifier": "of the identity that was admitted: one identity is one member",
     "controller": "the member that controls this one; null: nobody does",
     "member.root": "the root of the group it counts in",
-    "since": "Unix seconds",
-    "until": "Unix seconds; then the membership is expired",
+    "since": "start of the unbroken membership, Unix seconds",
+    "member.until": "Unix seconds; then the membership is expired; 0: it was replaced",
+    "recovery_ready_at": "when the other can take its place, Unix seconds; null: nobody is to",
+    "contract": "Members or Ledger",
+    "setting.name": "as in the contract; signers: the members of its quorum",
+    "subject": "a class's id; zero: the contract itself",
+    "signer": "the account",
+    "signs": "false: it was taken out, or waits",
+    "proposal_id": "hash of what is proposed",
+    "proposer": "the root of a group",
+    "description": "as proposed",
+    "vote_end": "Unix seconds; a late quorum makes it later",
+    "in_favour": "votes",
+    "abstaining": "votes",
+    "proposal.block_number": "the block that it was made in",
+    "voter": "the root of a group",
+    "weight": "1: one group, one vote",
+    "reason": "as given",
+    "account": "whose it is",
+    "commons_claim.root": "the root of a group",
+    "number": "of the session key, from 0",
+    "former_key.until": "the last second whose use it proves, Unix seconds",
     "class_id": "keccak-256 of the class's name",
     "name": "of the class",
     "kind": "0 DATA, 1 MODEL, 2 COMPUTE",
@@ -65,10 +92,10 @@ COMMENTS = {
     "lease.seconds": "redeemed: the budget of the lease",
     "lease": "digest of the redemption that its holder signed",
     "starts_at": "Unix seconds",
-    "session_key": "x and y of the developer's P-256 key",
+    "lease.session_key": "x and y of the developer's present P-256 key",
+    "former_key.session_key": "x and y of a P-256 key that was replaced",
     "redeemed_block": "number of the block",
     "settled_ms": "cumulative GPU-milliseconds settled on chain",
-    "paid_wei": "256 bits, released to the asset's side",
     "delivered.root": "the group, as it was when settled",
     "delivered.gpu_ms": "GPU-milliseconds settled",
     "submitter": "who anchored",
@@ -77,7 +104,7 @@ COMMENTS = {
     "previous": "chains the submitter's anchors: hash of the one before",
     "count": "leaves under the root, as claimed",
     "anchor.gpu_ms": "256 bits, as claimed",
-    "block_number": "the block that it was anchored in",
+    "anchor.block_number": "the block that it was anchored in",
     "from_block": "the row says this from the end of this block on, until the next version of the same key",
     "gone": "true: from this block on there is no such row",
 }
@@ -120,7 +147,12 @@ def grant(connection: sa.Connection, role: str) -> None:
 def comment(table: sa.Table, column: sa.Column[object]) -> str:
     """What the column means."""
     of = table.name.removesuffix("_history")
-    return COMMENTS.get(f"{of}.{column.name}") or COMMENTS[column.name]
+    said = COMMENTS.get(f"{of}.{column.name}") or COMMENTS.get(column.name)
+    if said is None:
+        said = next(state.c[column.name].comment for state in STATE if state.name == of)
+    if said is None:
+        raise KeyError(f"{of}.{column.name}")
+    return said
 
 
 def markdown() -> str:
