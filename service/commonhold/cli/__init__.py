@@ -16,6 +16,7 @@ from commonhold.cli import (
     deploy,
     developer,
     digest,
+    export,
     key,
     member,
     mirror,
@@ -42,6 +43,7 @@ app.command("call")(developer.call)
 app.command("audit")(audit.audit)
 app.command("digest")(digest.digest)
 app.add_typer(mirror.app, name="mirror")
+app.command("export")(export.export)
 app.add_typer(appraiser.app, name="appraiser")
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")
