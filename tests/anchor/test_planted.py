@@ -243,6 +243,8 @@ async def test_changed_row_is_found_and_the_service_named(deployed: Deployed, tw
     report = await audit(deployed.rpc, deployed.deployment, services)
 
     assert failed(agreed) == {}
+    together = next(check for check in agreed.checks if check.name == "services agree with each other")
+    assert "2 signed digests at block" in together.detail
     assert len(agreed.services) == 2
     port = two[1].http.base_url.port
     found = failed(report)

@@ -66,7 +66,23 @@ def one_line(text: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "serve", "member", "asset", "credits", "redeem", "call", "audit", "appraiser", "node", "key", "deploy"],
+    [
+        *(
+            "demo",
+            "serve",
+            "member",
+            "asset",
+            "credits",
+            "redeem",
+            "call",
+            "audit",
+            "export",
+            "appraiser",
+            "node",
+            "key",
+        ),
+        "deploy",
+    ],
 )
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")

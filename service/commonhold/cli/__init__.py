@@ -18,6 +18,7 @@ from commonhold.cli import (
     deploy,
     developer,
     digest,
+    export,
     groups,  # noqa: F401, more commands of `member`
     key,
     lease,
@@ -49,6 +50,7 @@ app.command("call")(developer.call)
 app.command("audit")(audit.audit)
 app.command("digest")(digest.digest)
 app.add_typer(mirror.app, name="mirror")
+app.command("export")(export.export)
 app.add_typer(appraiser.app, name="appraiser")
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")

@@ -57,6 +57,17 @@ class Ahead:
         self._head, self.final = head, final
         self._begin(after)
 
+    @property
+    def edge(self) -> BlockStamp | None:
+        """The last block that is there to be taken; None: none is."""
+        return self._ready[-1].blocks[-1] if self._ready else None
+
+    def aim(self, head: BlockStamp, final: BlockStamp) -> None:
+        """What was fetched stays; what comes after it goes up to this head."""
+        self._head, self.final = head, final
+        if self._task is None and self._ready:
+            self._begin(self._ready[-1].blocks[-1])
+
     async def take(self, after: bytes) -> Batch | None:
         """The batch that follows the block of this hash; None: none is under way. Raises as `fetch`."""
         if not self._ready and self._task is not None:

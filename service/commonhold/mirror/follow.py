@@ -115,11 +115,20 @@ class Follower:
             return _idle(at)
         final = await self._rpc.head("finalized")
         self._looked_at = self._clock()
-        self._ahead.start(ancestor, head, final)
+        if ancestor.number == at.number and await self._on_branch(self._ahead.edge, head):
+            self._ahead.aim(head, final)
+        else:
+            self._ahead.start(ancestor, head, final)
         batch = await self._ahead.take(ancestor.hash)
         if batch is None:
             return _idle(at)
         return await self._append(at, ancestor.number, final, batch)
+
+    async def _on_branch(self, edge: BlockStamp | None, head: BlockStamp) -> bool:
+        """What was fetched ahead, up to `edge`, is on the node's branch."""
+        if edge is None or edge.number > head.number:
+            return False
+        return (await self._rpc.header(edge.number)).hash == edge.hash
 
     def _still_good(self) -> bool:
         """What was fetched ahead follows a head that was looked at a moment ago, or is final."""

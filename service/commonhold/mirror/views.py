@@ -4,8 +4,11 @@ Addresses, hashes, keys and ids are 0x text there, units have their 6 decimals. 
 migration names them: whatever migrates drops them before and makes them after. docs/schema.md is `markdown()`.
 """
 
+from typing import Any, Literal
+
 import sqlalchemy as sa
 
+from commonhold.db import U256
 from commonhold.mirror.tables import HISTORY, STATE
 
 NAMES = {
@@ -27,6 +30,8 @@ NAMES = {
     "delivered": "deliveries",
     "anchor": "anchors",
 }
+
+Kind = Literal["hex", "units", "time", "amount", "number", "text", "yes or no"]
 
 _UNITS = ("units", "floor_units", "total_units")
 
@@ -113,7 +118,7 @@ COMMENTS = {
 def drop(connection: sa.Connection) -> list[str]:
     """No view of the mirror is there. The roles that could read them, for `grant`."""
     present = set(sa.inspect(connection).get_view_names())
-    mine = [name for name, _ in _views() if name in present]
+    mine = [name for name, _ in tables() if name in present]
     readers: list[str] = []
     if mine and connection.dialect.name == "postgresql":
         granted = sa.text(
@@ -129,7 +134,7 @@ def drop(connection: sa.Connection) -> list[str]:
 def create(connection: sa.Connection) -> None:
     """Every view is there, on PostgreSQL with its comments."""
     postgresql = connection.dialect.name == "postgresql"
-    for name, table in _views():
+    for name, table in tables():
         shown = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in table.columns)
         connection.exec_driver_sql(f'CREATE VIEW "{name}" AS SELECT {shown} FROM {table.name}')  # noqa: S608
         for column in table.columns if postgresql else ():
@@ -140,7 +145,7 @@ def create(connection: sa.Connection) -> None:
 def grant(connection: sa.Connection, role: str) -> None:
     """The PostgreSQL role may read the views, and nothing else of ours by this."""
     quoted = connection.dialect.identifier_preparer.quote(role)
-    for name, _ in _views():
+    for name, _ in tables():
         connection.exec_driver_sql(f'GRANT SELECT ON "{name}" TO {quoted}')
 
 
@@ -155,6 +160,27 @@ def comment(table: sa.Table, column: sa.Column[object]) -> str:
     return said
 
 
+def kind(table: sa.Table, column: sa.Column[Any]) -> Kind:
+    """What a column's values are, by its type, its name and its comment; "amount": a number of up to 256 bits."""
+    if isinstance(column.type, U256):
+        return "amount" if column.name.endswith(("_wei", "_ms")) else "hex"
+    if isinstance(column.type, sa.LargeBinary):
+        return "hex"
+    if isinstance(column.type, sa.Boolean):
+        return "yes or no"
+    if isinstance(column.type, sa.String):
+        return "text"
+    if column.name in _UNITS:
+        return "units"
+    return "time" if "Unix seconds" in comment(table, column) else "number"
+
+
+def tables() -> list[tuple[str, sa.Table]]:
+    """Every view with the table that it shows: those of the rows as they are, then those over time."""
+    now = [(NAMES[table.name], table) for table in STATE]
+    return now + [(f"{NAMES[table.name]}_over_time", HISTORY[table.name]) for table in STATE]
+
+
 def markdown() -> str:
     """The page docs/schema.md."""
     text = [
@@ -163,6 +189,10 @@ def markdown() -> str:
         "Views for people who query; the service's own tables may change with any version. Addresses, hashes, keys and",
         "ids are 0x text; units are decimals with 6 places (text on SQLite). This page is written by",
         "`commonhold/mirror/views.py`, and a test compares them.",
+        "",
+        "`commonhold export DIR` writes them to Parquet files: units as decimal128(20, 6), amounts of 256 bits",
+        "(`_wei`, `_ms`) as decimal256(76, 0), Unix seconds as timestamps in UTC, the rest as here. The metadata of",
+        "each column has its meaning as `comment`.",
         "",
         "Each view `NAME` has a view `NAME_over_time` beside it: every version of every row, with `from_block` and",
         "`gone`. The rows as of a block are the newest versions of each key until it, without those that are gone.",
@@ -182,11 +212,6 @@ def markdown() -> str:
     text += ["", "## NAME_over_time", "", "| column | meaning |", "| --- | --- |"]
     text += [f"| `{name}` | {COMMENTS[name]} |" for name in ("from_block", "gone")]
     return "\n".join(text) + "\n"
-
-
-def _views() -> list[tuple[str, sa.Table]]:
-    now = [(NAMES[table.name], table) for table in STATE]
-    return now + [(f"{NAMES[table.name]}_over_time", HISTORY[table.name]) for table in STATE]
 
 
 def _shown(column: sa.Column[object], postgresql: bool) -> str:

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import httpx
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 
+from commonhold.access.saying import SayingInvalid, verify
 from commonhold.anchor.audit import records, rows, service
 from commonhold.anchor.audit.service import Said, ServiceUnreadable
 from commonhold.anchor.audit.state import State
@@ -29,16 +32,33 @@ async def compare(http: httpx.AsyncClient, said: Said, state: State, deployment:
     await _records(http, said, state, deployment, tell)
 
 
-def agreement(said: Sequence[tuple[str, Said]]) -> tuple[list[str], str]:
-    """How services that stand at the same block differ from the first of them; and what was compared."""
-    found, at = [], dict[bytes, tuple[str, Said]]()
-    for name, one in said:
-        first_name, first = at.setdefault(one.hash, (name, one))
-        digests = one.status.get("digest"), first.status.get("digest")
-        if digests[0] != digests[1]:
-            found.append(f"block {one.number}: {name} says digest {digests[0]}, {first_name} {digests[1]}")
-    blocks = "one block" if len(at) == 1 else f"{len(at)} blocks"
-    return found, f"{len(said)} services at {blocks}; one digest a block"
+async def agreement(services: Sequence[tuple[str, httpx.AsyncClient, Said]]) -> tuple[list[str], str]:
+    """How services differ from the first of them in the digest, signed by each, of the lowest block that one stands at;
+    and what was compared."""
+    block, digests, found = min(said.number for _, _, said in services), dict[str, str](), []
+    for name, http, said in services:
+        try:
+            digests[name] = await _digest(http, said, block)
+        except (ServiceUnreadable, SayingInvalid, JoseError) as e:
+            found.append(f"block {block}: {name}: {e}")
+    first = next(iter(digests), "")
+    found += [
+        f"block {block}: {name} says digest {digest}, {first} {digests[first]}"
+        for name, digest in digests.items()
+        if digest != digests[first]
+    ]
+    return found, f"{len(services)} signed digests at block {block}: {digests.get(first)}"
+
+
+async def _digest(http: httpx.AsyncClient, said: Said, block: int) -> str:
+    """What the service signs for a block. Raises ServiceUnreadable, SayingInvalid, JoseError."""
+    answer = service.json_of(await service.get(http, f"/digest?at={block}"), dict)
+    keys = KeySet.import_key_set(service.json_of(await service.get(http, "/jwks.json"), dict))
+    signed = verify(str(answer.get("jws")), keys)
+    fingerprint = said.deployment.get("fingerprint")
+    if (signed.block, hex_text(signed.deployment)) != (block, fingerprint):
+        raise SayingInvalid(f"what it signed is of block {signed.block} and deployment {hex_text(signed.deployment)}")
+    return hex_text(signed.digest)
 
 
 async def _records(http: httpx.AsyncClient, said: Said, state: State, deployment: Deployment, tell: Tell) -> None:

@@ -88,7 +88,7 @@ async def audit(
     for one in asked:
         if one.stamp is None:
             run.nowhere(one)
-    run.agree(asked)
+    await run.agree(asked)
     await run.still_there()
     return run.finish(asked)
 
@@ -269,10 +269,11 @@ class Audit:
         """The check of a service that cannot be compared with anything."""
         self._of_service(one.name, "stands on this chain", [one.why], "")
 
-    def agree(self, asked: Sequence[Asked]) -> None:
-        """Services at one block agree with each other, when there are several."""
-        if len(asked) > 1:
-            faults, fine = agreement([(one.name, one.said) for one in asked if one.said])
+    async def agree(self, asked: Sequence[Asked]) -> None:
+        """Services agree with each other, when there are several."""
+        there = [(one.name, one.http, one.said) for one in asked if one.said]
+        if len(there) > 1:
+            faults, fine = await agreement(there)
             self.of_services.append(Found("services agree with each other", faults, fine))
 
     async def still_there(self) -> None:
