@@ -2,12 +2,12 @@
 
 What is taken away: every `if (...) revert ...`, calls of `_only...` and `_check...`, the modifier nonReentrant, and the
 additions and subtractions that keep sums (`+=`, `-=`, `++`, `--`). What is moved: comparisons inside guards, which let
-one more or one less through. Prints the score and the survivors, and writes build/mutation.json. A survivor that no
-test can kill is listed in contracts/mutants.json with why; any other makes the exit code 1. `make contracts-mutation`;
-FILES="Access Meter" JOBS=2 as you like.
+one more or one less through. Prints the score and the survivors, and keeps each verdict in build/mutation.json. A
+survivor that no test can kill is listed in contracts/mutants.json with why; any other makes the exit code 1. `make
+contracts-mutation`; FILES="Access Meter" JOBS=2 as you like.
 
-All mutants are compiled together, in a copy: each asks whether the block's coinbase, which nothing here depends on, is
-its own number. So one compilation serves them all, and number 0 is the original.
+All mutants are compiled together, in a copy that stays in build/mutation: each asks whether the block's coinbase, which
+nothing here depends on, is its own number. So one compilation serves them all, and number 0 is the original.
 """
 
 import argparse
@@ -15,9 +15,7 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,26 +28,52 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "contracts"
 KNOWN = CONTRACTS / "mutants.json"
 OUT = ROOT / "build" / "mutation.json"
+COPY = ROOT / "build" / "mutation"
 TIMEOUT_S = 900  # a mutant that runs for ever is one that the tests notice
 
 # Fewer inputs than the tests draw by themselves: a guard that hardly ever matters to them is one they do not test.
-QUICK = {"FOUNDRY_FUZZ_RUNS": "32", "FOUNDRY_INVARIANT_RUNS": "4", "FOUNDRY_CODE_SIZE_LIMIT": "1000000"}
-# The tests that are run first; only what lives through them meets all the others.
+QUICK = {
+    "FOUNDRY_FUZZ_RUNS": "32",
+    "FOUNDRY_INVARIANT_RUNS": "4",
+    "FOUNDRY_CODE_SIZE_LIMIT": "1000000",
+}
+# The tests that are run first, the nearest before the near; only what lives through them meets all the others.
 MEMBERS = "{Admit,Renew,Lapse,Attach,Find,Detach,Recover,Settings,Signers,Stranger}"
-LEDGER = "{Register,RenewAppraisal,Transfer,Take,Decline,Retire,Revenue,RecoverUnits,Classes,Settings}"
-ACCESS = "{Open,Grant,Buy,Redeem,Split,TopUp,Rotate,Refund,RefundCredits,RecoverCredits,Settle}"
+LEDGER = "{Register,RenewAppraisal,Transfer,Take,Decline,Retire,Revenue,RecoverUnits,Classes,Settings,Stranger,Detach}"
+ACCESS = "{Open,Grant,Buy,Redeem,Split,TopUp,Rotate,Refund,RefundCredits,RecoverCredits,Settle,Uses,Stranger}"
 NEAREST = {
-    "Members": MEMBERS, "Control": MEMBERS, "Groups": MEMBERS, "Settings": MEMBERS, "Signers": MEMBERS,
-    "Access": ACCESS, "Credits": ACCESS, "Uses": ACCESS, "Meter": "{Settle,Anchor}",
-    "Council": "{Propose,Vote}", "Timelock": "{Propose,Stranger}", "Factory": "{Factory}", "Wiring": "{Factory,Views}",
-}  # fmt: skip
+    "Ledger": ("{Transfer,Take,Decline,Retire,Revenue,RecoverUnits}", LEDGER),
+    "Units": ("{Transfer,Take,RecoverUnits}", LEDGER),
+    "Holdings": ("{Transfer,Detach}", LEDGER),
+    "Revenue": ("{Revenue}", LEDGER),
+    "Registry": ("{Register,RenewAppraisal,Retire,Renew}", LEDGER),
+    "Assets": ("{Retire,Take}", LEDGER),
+    "Classes": ("{Register,Transfer}", LEDGER),
+    "ClassSettings": ("{Classes,Settings}", LEDGER),
+    "Access": ("{Redeem,Split,TopUp,Rotate,Refund,RecoverCredits}", ACCESS),
+    "Credits": ("{Open,Grant,Buy,RefundCredits}", ACCESS),
+    "Uses": ("{Uses,Redeem,Open,Stranger}", ACCESS),
+    "Meter": ("{Settle,Anchor}",),
+    "Members": ("{Admit,Renew,Lapse}", MEMBERS),
+    "Control": ("{Attach,Find,Detach,Recover}", MEMBERS),
+    "Groups": ("{Admit,Recover,Vote,Propose}", MEMBERS),
+    "Settings": ("{Settings}", MEMBERS),
+    "Signers": ("{Signers}", MEMBERS),
+    "Council": ("{Propose,Vote}",),
+    "Timelock": ("{Propose,Stranger,Factory}",),
+    "Factory": ("{Factory}",),
+    "Wiring": ("{Factory,Views}",),
+}
 # What a mutant changes without doing wrong: gas, sizes, and the bytes that are committed.
 SKIPPED = ("--no-match-contract", "Gas")
 
 _GUARD = re.compile(r"\bif\s*\(")
 _CALL = re.compile(r"^[ \t]*((?:_only\w*|_check\w*)\([^;{]*\);)", re.MULTILINE)
-_SUM = re.compile(r"^[ \t]*([\w.]+(?:\[[^\n;=]*\])?[\w.]*\s(?:\+=|-=)\s[^;\n]*;|(?:\+\+|--)[^;\n]*;)", re.MULTILINE)
+_SUM = re.compile(
+    r"(?:^[ \t]*|\)\s|\belse\s)([\w.]+(?:\[[^\n;=]*\])?[\w.]*\s(?:\+=|-=)\s[^;\n]*;|(?:\+\+|--)[^;\n]*;)", re.MULTILINE
+)
 _PURE = re.compile(r"\bfunction\b[^{;]*\bpure\b[^{;]*\{.*?\n    \}", re.DOTALL)
+_FUNCTION = re.compile(r"\b(?:function|modifier)\s+(\w+)|\bconstructor\b")
 _COMPARE = re.compile(r"(?<![<>=])(<=|>=|<|>)(?![<>=])")
 _OTHER = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 
@@ -61,13 +85,19 @@ class Mutant:
     number: int
     file: str
     line: int
+    function: str
     kind: str
     was: str
 
     @property
     def name(self) -> str:
-        """Stays the same when lines above it come or go."""
-        return f"{self.file}: {self.kind}: {' '.join(self.was.split())}"
+        """Its own, and stays the same when lines above it come or go."""
+        return f"{self.file}, {self.function}: {self.kind}: {self.code}"
+
+    @property
+    def code(self) -> str:
+        """What it changes, on one line."""
+        return " ".join(self.was.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +115,7 @@ class Source:
 
     def __init__(self, file: str, text: str, first: int) -> None:
         self.mutants: list[Mutant] = []
-        self._file = file
+        self.file = file
         self._text = text
         self._code = _without_comments(text)
         self._next = first
@@ -113,7 +143,7 @@ class Source:
         for found in _COMPARE.finditer(condition):
             other = _OTHER[found[1]]
             moved = condition[: found.start()] + other + condition[found.end() :]
-            number = self._add(start, f"{found[1]} became {other}", shown)
+            number = self._add(start, f"{_clause(condition, found.start())} with {other}", shown)
             new = f"(block.coinbase == address({number}) ? ({moved}) : {new})"
         number = self._add(start, "guard removed", shown)
         self._edits.append((opened + 1, closed, f"block.coinbase != address({number}) && {new}"))
@@ -121,12 +151,13 @@ class Source:
     def _statement(self, start: int, end: int, kind: str) -> None:
         if not self._is_pure(start):
             number = self._add(start, kind, self._text[start:end])
-            self._edits.append((start, start, f"if (block.coinbase != address({number})) "))
+            self._edits.append((start, end, f"{{ if (block.coinbase != address({number})) {self._text[start:end]} }}"))
 
     def _add(self, start: int, kind: str, shown: str) -> int:
         number = self._next
         self._next += 1
-        self.mutants.append(Mutant(number, self._file, self._text.count("\n", 0, start) + 1, kind, shown))
+        function = [found[1] or found[0] for found in _FUNCTION.finditer(self._code, 0, start)][-1]
+        self.mutants.append(Mutant(number, self.file, self._text.count("\n", 0, start) + 1, function, kind, shown))
         return number
 
     def _is_pure(self, at: int) -> bool:
@@ -152,6 +183,13 @@ def _closing(code: str, opened: int) -> int:
     raise ValueError(f"parenthesis at {opened} is never closed")
 
 
+def _clause(condition: str, at: int) -> str:
+    """The one comparison of `condition` that has its sign at `at`."""
+    begin = max((found.end() for found in re.finditer(r"\|\||&&|[?:]", condition[:at])), default=0)
+    end = re.compile(r"\|\||&&|[?:]|$").search(condition, at)
+    return " ".join(condition[begin : end.start() if end else None].split())
+
+
 def _without_comments(source: str) -> str:
     """The same length, so that places stay the same."""
     return re.sub(r"//[^\n]*|/\*.*?\*/", lambda found: re.sub(r"[^\n]", " ", found[0]), source, flags=re.DOTALL)
@@ -160,58 +198,87 @@ def _without_comments(source: str) -> str:
 async def main() -> int:
     """0 when every mutant is killed or known to live, with why."""
     args = _arguments()
-    files = [f"{name}.sol" for name in args.files] or sorted(each.name for each in (CONTRACTS / "src").glob("*.sol"))
-    sources: dict[str, Source] = {}
-    for file in files:
-        first = 1 + sum(len(each.mutants) for each in sources.values())
-        sources[file] = Source(file, (CONTRACTS / "src" / file).read_text(encoding="utf-8"), first)
-    found = [mutant for each in sources.values() for mutant in each.mutants if args.match in mutant.name]
+    sources: list[Source] = []
+    for path in sorted((CONTRACTS / "src").glob("*.sol")):
+        first = 1 + sum(len(each.mutants) for each in sources)
+        sources.append(Source(path.name, path.read_text(encoding="utf-8"), first))
+    # In the order of NEAREST: what matters most comes first.
+    order = [f"{name}.sol" for name in args.files or NEAREST]
+    all_ = [mutant for each in sources for mutant in each.mutants]
+    found = sorted((each for each in all_ if each.file in order), key=lambda each: order.index(each.file))
+    found = [each for each in found if args.match in each.name]
+    twice = {each.name for each in all_} if len({each.name for each in all_}) != len(all_) else set()
+    if twice:
+        raise ValueError(f"{len(all_)} mutants have {len(twice)} names, expected as many")
     if args.list:
-        print("\n".join(f"{each.file}:{each.line} {each.kind}: {' '.join(each.was.split())}" for each in found))
+        print("\n".join(f"{each.line}: {each.name}" for each in found))
         return 0
 
-    with tempfile.TemporaryDirectory() as folder:
-        contracts = _copy(Path(folder))
-        for file, source in sources.items():
-            (contracts / "src" / file).write_text(source.mutated(), encoding="utf-8")
-        code, said = await _forge(contracts, 0)
-        if code != 0:
-            print(f"the tests fail without any mutant:\n{said[-4_000:]}", file=sys.stderr)
-            return 2
-        return _report(await _all(contracts, found, args.jobs))
+    contracts = _copy(sources)
+    code, said = await _forge(contracts, 0)
+    if code != 0:
+        print(f"the tests fail without any mutant:\n{said[-4_000:]}", file=sys.stderr)
+        return 2
+    return _report(await _all(contracts, found, args.jobs), all_)
 
 
-def _copy(to: Path) -> Path:
-    """The project's contracts, with the packages linked in, and what their tests read."""
-    kept = shutil.ignore_patterns("node_modules", "out", "cache")
-    shutil.copytree(CONTRACTS, to / "contracts", ignore=kept)
-    (to / "contracts" / "node_modules").symlink_to(CONTRACTS / "node_modules")
-    shutil.copytree(ROOT / "tests" / "vectors", to / "tests" / "vectors")
-    shutil.copytree(ROOT / "service/commonhold/chain/abi", to / "service/commonhold/chain/abi")
-    return to / "contracts"
+def _copy(sources: Sequence[Source]) -> Path:
+    """The project's contracts, mutated, with the packages linked in, and what their tests read."""
+    contracts = COPY / "contracts"
+    wanted = {contracts / "src" / each.file: each.mutated().encode() for each in sources}
+    for folder in ("contracts/src", "contracts/test", "tests/vectors", "service/commonhold/chain/abi"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "symbolic" not in path.parts:
+                wanted.setdefault(COPY / path.relative_to(ROOT), path.read_bytes())
+    for name in ("foundry.toml", "solc"):
+        wanted[contracts / name] = (CONTRACTS / name).read_bytes()
+    for path in (*(contracts / "src").rglob("*.sol"), *(contracts / "test").rglob("*.sol")):
+        if path not in wanted:
+            path.unlink()
+    # What is the same keeps its age, and is not compiled again.
+    for path, content in wanted.items():
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    (contracts / "solc").chmod(0o755)
+    packages = contracts / "node_modules"
+    if not packages.is_symlink():
+        packages.symlink_to(CONTRACTS / "node_modules")
+    return contracts
 
 
 async def _all(contracts: Path, found: Sequence[Mutant], jobs: int) -> list[Verdict]:
     columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     slots = asyncio.Semaphore(jobs)
+    before = _kept()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(found))
 
         async def one(mutant: Mutant) -> Verdict:
             async with slots:
-                began = time.monotonic()
-                near = NEAREST.get(mutant.file.removesuffix(".sol"), LEDGER)
-                code, said = await _forge(contracts, mutant.number, "--match-path", f"test/{near}.t.sol")
-                if code == 0:
-                    code, said = await _forge(contracts, mutant.number)
-            failed = re.search(r"\[FAIL[^\n]*\]\s*(\w+)\(", said)
-            by = "" if code == 0 else failed[1] if failed else "time" if code < 0 else "nothing that was named"
+                verdict = await _try(contracts, mutant, before.get(mutant.name, {}).get("by", ""))
+            _keep(verdict)
             progress.advance(task)
-            if code == 0:
-                progress.console.print(f"survived  {mutant.file}:{mutant.line}  {mutant.kind}", highlight=False)
-            return Verdict(mutant, code != 0, by, time.monotonic() - began)
+            if not verdict.killed:
+                progress.console.print(f"survived  {mutant.line}: {mutant.name}", highlight=False, soft_wrap=True)
+            return verdict
 
         return list(await asyncio.gather(*(one(mutant) for mutant in found)))
+
+
+async def _try(contracts: Path, mutant: Mutant, by: str) -> Verdict:
+    """By the test that killed it the last time, by those nearby, and by all."""
+    began = time.monotonic()
+    near = [("--match-path", f"test/{each}.t.sol") for each in NEAREST.get(mutant.file.removesuffix(".sol"), ())]
+    last = [("--match-test", f"^{by}$")] if by.isidentifier() else []
+    code, said = 0, ""
+    for only in (*last, *near, ()):
+        code, said = await _forge(contracts, mutant.number, *only)
+        if code != 0:
+            break
+    failed = re.search(r"\[FAIL[^\n]*\]\s*(\w+)\(", said)
+    by = "" if code == 0 else failed[1] if failed else "(time)" if code < 0 else "(set-up)"
+    return Verdict(mutant, code != 0, by, time.monotonic() - began)
 
 
 async def _forge(contracts: Path, number: int, *only: str) -> tuple[int, str]:
@@ -238,32 +305,38 @@ async def _forge(contracts: Path, number: int, *only: str) -> tuple[int, str]:
     return process.returncode or 0, said.decode(errors="replace")
 
 
-def _report(verdicts: Sequence[Verdict]) -> int:
+def _kept() -> dict[str, dict[str, str]]:
+    """The verdicts of earlier runs."""
+    return json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+
+
+def _keep(verdict: Verdict) -> None:
+    """At once, so that a run that is stopped was not for nothing."""
+    rows = _kept()
+    rows[verdict.mutant.name] = {
+        "verdict": "killed" if verdict.killed else "survived",
+        "by": verdict.by,
+        "seconds": f"{verdict.seconds:.1f}",
+    }
+    OUT.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _report(verdicts: Sequence[Verdict], all_: Sequence[Mutant]) -> int:
     known: dict[str, str] = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
+    gone = known.keys() - {each.name for each in all_}
+    dead = [each.mutant.name for each in verdicts if each.killed and each.mutant.name in known]
     lived = [each.mutant for each in verdicts if not each.killed]
     unknown = [mutant for mutant in lived if mutant.name not in known]
     killed = len(verdicts) - len(lived)
     for mutant in lived:
-        why = known.get(mutant.name, "NOT EXPLAINED")
-        print(f"survived  {mutant.file}:{mutant.line}  {mutant.kind}: {' '.join(mutant.was.split())}\n          {why}")
+        print(f"survived  {mutant.line}: {mutant.name}\n          {known.get(mutant.name, 'NOT EXPLAINED')}")
+    for name in (*gone, *dead):
+        print(f"listed in {KNOWN.name}, but it {'is no mutant' if name in gone else 'was killed'}: {name}")
     print(
         f"{killed} of {len(verdicts)} mutants killed ({killed / max(len(verdicts), 1):.1%}), {len(lived)} survived, "
         f"{len(lived) - len(unknown)} of them explained in {KNOWN.relative_to(ROOT)}"
     )
-    rows = [
-        {
-            "mutant": each.mutant.name,
-            "line": each.mutant.line,
-            "killed": each.killed,
-            "by": each.by,
-            "seconds": round(each.seconds, 1),
-        }
-        for each in verdicts
-    ]
-    OUT.parent.mkdir(exist_ok=True)
-    text = json.dumps({"killed": killed, "of": len(verdicts), "mutants": rows}, indent=1)
-    OUT.write_text(text + "\n", encoding="utf-8")
-    return 1 if unknown else 0
+    return 1 if unknown or gone or dead else 0
 
 
 def _arguments() -> argparse.Namespace:
