@@ -50,6 +50,7 @@ contract AdmitTest is Base {
         assertFalse(members.isActive(account), "active in the second in which it lapses");
     }
 
+    /// Prime Intellect's ValidatorQuorum fails with more than one validator.
     function testAdmitOnMoreSignaturesThanNeeded(address account) public {
         vm.assume(_isNew(account));
         IMembers.Admission memory a = _admission(account, "all");
@@ -126,7 +127,7 @@ contract AdmitTest is Base {
         members.admit(a, quorum);
     }
 
-    /// A5.12 (a cap works while entities cost something): a quorum cannot flood the ledger in one day, and has its full
+    /// A limit works while identities cost something (loomchain 807): a quorum cannot flood the ledger in one day, and has its full
     /// number again on the next.
     function testAdmitNoMoreThanTheDayAllows() public {
         uint256 day = START / 1 days;
@@ -194,7 +195,7 @@ contract AdmitTest is Base {
         _refuse(a, quorum, bad);
     }
 
-    /// P9 and tips 848 (ONCHAINID claims sign no chain, and can be replayed on another): signed for another chain, for
+    /// tronprotocol tips 848 (ONCHAINID claims sign no chain, and can be replayed on another): signed for another chain, for
     /// another contract, or for another purpose of the same contract.
     function testAdmitStatementOfAnotherDomain(uint64 chainId, address verifier) public {
         vm.assume(chainId != block.chainid && verifier != address(members));

@@ -31,7 +31,7 @@ contract AttachTest is Base {
         assertEq(members.nonces(affiliate), 1);
     }
 
-    /// P3 (T-REX updateIdentity moves the wallet and not the balance, and locks it): what it owns and has acquired counts
+    /// (T-REX updateIdentity moves the wallet and not the balance, and locks it): what it owns and has acquired counts
     /// for the group in the same transaction.
     /// forge-config: default.fuzz.runs = 1000
     function testAttachMovesUnitsAndCredits(uint64 own, uint64 other, uint64 used, uint64 usedByOther) public {

@@ -65,6 +65,7 @@ contract BuyTest is Base {
         access.buyWithPermit(id, 2, 5, DEADLINE, v, r, s);
     }
 
+    /// Ocean's escrow does nothing, and says nothing, when the balance is short.
     function testBuyWithoutTheMoney(uint64 amount) public {
         amount = uint64(bound(amount, 1, MOST_USED));
         uint256 id = open(asset, window, 1);

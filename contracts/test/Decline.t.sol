@@ -34,7 +34,7 @@ contract DeclineTest is Base {
         assertEq(ledger.classOf(GPUS).total, MOST_HELD, "what is declined stays in the total");
     }
 
-    /// MARKETS A5.7: gifts eat headroom, and giving them up is free.
+    /// T-REX MaxBalance has no way to give back: gifts eat headroom, and giving them up is free.
     function testDeclineGivesHeadroomBack() public {
         vm.prank(provider);
         ledger.transfer(developer, asset, MOST_HELD);

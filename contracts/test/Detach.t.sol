@@ -264,7 +264,7 @@ contract DetachTest is Base {
 
     /* COMPLETION */
 
-    /// P3 (T-REX updateIdentity moves the wallet and not the balance): units and credits leave with the member, in the same
+    /// (T-REX updateIdentity moves the wallet and not the balance): units and credits leave with the member, in the same
     /// transaction, and nothing else does.
     function testDetachMovesUnitsAndCredits(uint64 own, uint64 other, uint64 used, uint64 usedByOther) public {
         own = uint64(bound(own, 0, MOST_HELD / 2));

@@ -161,6 +161,7 @@ contract OpenEverywhereTest is Base {
         return WINDOWS - 1;
     }
 
+    /// Ocean's escrow costs more with each open lock, without end: here the cost is bounded.
     /// forge-config: default.isolate = true
     function testAttachAfterAcquiringEverywhere() public {
         for (uint256 i; i < CLASSES; ++i) {

@@ -170,7 +170,7 @@ contract ProposeTest is Base {
         _refuseToDecide(system.council, abi.encodeCall(Governor.relay, (system.timelock, 0, "")));
     }
 
-    /// MARKETS A5.18: the timelock has no key, and gets none.
+    /// OpenZeppelin's timelock takes an admin and keeps it: this timelock has no key, and gets none.
     function testRolesAndDelayAreFixed() public {
         bytes32 role = timelock.PROPOSER_ROLE();
         _refuseToDecide(system.timelock, abi.encodeCall(IAccessControl.grantRole, (role, provider)));

@@ -123,7 +123,7 @@ contract RecoverTest is Base {
         members.recover(r, quorum);
     }
 
-    /// P5 (T-REX: one agent's key moved a holder's tokens): one attester alone, or the root of the group, starts nothing.
+    /// (T-REX: one agent's key moved a holder's tokens): one attester alone, or the root of the group, starts nothing.
     function testRecoverOnTheWordOfOne() public {
         attach(affiliate, provider);
         IMembers.Recovery memory r = _recovery(affiliate, "e", 1);
@@ -210,7 +210,7 @@ contract RecoverTest is Base {
         assertEq(members.getPastVotes(affiliate, READY - 1), 0);
     }
 
-    /// P2 (T-REX: a lost key could not be recovered once the cap was below what it held) and stellar-contracts 886 (recovered
+    /// (T-REX: a lost key could not be recovered once the cap was below what it held) and stellar-contracts 886 (recovered
     /// in two steps, a second identity ended above the cap and a ghost balance stayed): over the limit, in one step.
     function testRecoverARootOverItsLimit() public {
         registerMachine(provider, MOST_HELD);

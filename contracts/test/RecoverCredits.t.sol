@@ -56,7 +56,7 @@ contract RecoverCreditsTest is Base {
         _assertUse(window + 1, affiliate, AMOUNT, 0);
     }
 
-    /// A recovery adds nothing to the group: no limit has a say. // T-REX: recoveryAddress reverts below a lowered cap (P2)
+    /// A recovery adds nothing to the group: no limit has a say. // T-REX: recoveryAddress reverts below a lowered cap
     function testRecoverCreditsOverTheLimits() public {
         buy(open(asset, window, 1), affiliate, MOST_USED);
         registerMachine(developer, MOST_HELD);

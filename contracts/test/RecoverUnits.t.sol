@@ -48,7 +48,7 @@ contract RecoverUnitsTest is Base {
         assertEq(ledger.balanceOf(successor, asset), 20 * GPU - moved);
     }
 
-    /// T-REX: a cap that was lowered below a holder makes the recovery of its key revert. P2
+    /// T-REX: a cap that was lowered below a holder makes the recovery of its key revert.
     function testRecoverUnitsOverTheLimit(uint16 lower) public {
         lower = uint16(bound(lower, HOLD_BPS - 500, HOLD_BPS - 1));
         vm.prank(provider);
@@ -122,7 +122,7 @@ contract RecoverUnitsTest is Base {
         assertEq(ledger.heldBy(GPUS, provider), 0);
     }
 
-    /// T-REX: one agent's key moves a holder's tokens. Here nobody's does, before the member was replaced. P5
+    /// T-REX: one agent's key moves a holder's tokens. Here nobody's does, before the member was replaced.
     function testRecoverUnitsOfOneNotReplaced(address sender) public {
         startRecovery(provider, successor);
         vm.prank(sender);

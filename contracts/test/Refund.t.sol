@@ -18,6 +18,7 @@ contract RefundTest is Base {
         end = (uint256(access.currentWindow()) + 1) * WINDOW;
     }
 
+    /// ocean-node 1408: a payer's money froze. Here anyone can send what is due back.
     /// To the last of the smallest unit: what was paid and what comes back is what was bought for.
     function testRefund(address sender, uint64 gpuMs, uint256 later) public {
         gpuMs = uint64(bound(gpuMs, 0, AMOUNT * 1000 - 1000));

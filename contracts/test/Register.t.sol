@@ -8,6 +8,8 @@ import {Base} from "./Base.t.sol";
 
 /// forge-config: default.fuzz.runs = 200
 contract RegisterTest is Base {
+    /// sei-cosmos 167 let the first delegation have all; vault-v2 744 refuses deposits while little is in. Here the floor
+    /// limits the first units of a class as well, and what exceeds a limit goes to the commons.
     /// forge-config: default.fuzz.runs = 1000
     function testRegister(uint64 units, uint64 share, uint8 level, uint48 expiresAt) public {
         units = uint64(bound(units, 1, MAX_UNITS));
@@ -96,7 +98,7 @@ contract RegisterTest is Base {
         assertEq(ledger.balanceOf(address(ledger), asset), units - ofProvider - ofAffiliate - ofDeveloper);
     }
 
-    /// MARKETS, share caps 2: units that come in one block do not lift the limit before the next one.
+    /// vault-v2 288, a cap lifted by a flash loan: units that come in one block do not lift the limit before the next one.
     function testRegisterDoesNotLiftTheLimitInItsOwnBlock(uint64 units) public {
         units = uint64(bound(units, FLOOR + 1, MAX_UNITS - 100 * GPU));
         register(machine(units), noShares());
@@ -113,7 +115,7 @@ contract RegisterTest is Base {
         assertEq(ledger.headroom(GPUS, provider), (uint256(units) + 100 * GPU) * HOLD_BPS / 10_000 - MOST_HELD);
     }
 
-    /// MARKETS P6: no number is cut on its way; the total of a class ends below 2^63.
+    /// Prime Intellect ComputeRegistry kept 2^32 + 5 units as 5: no number is cut on its way; the total of a class ends below 2^63.
     /// forge-config: default.fuzz.runs = 1000
     function testRegisterTotalTooLarge(uint64 first, uint64 second) public {
         first = uint64(bound(first, 1, MAX_UNITS));
@@ -304,6 +306,7 @@ contract RegisterTest is Base {
         _refuse(a, quorum, abi.encodeWithSelector(IQuorum.NotInQuorum.selector, quorum[0].signer));
     }
 
+    /// Prime Intellect counts the units that a provider says it has: here a quorum has signed the number.
     function testRegisterMoreUnitsThanAppraised(uint64 units) public {
         units = uint64(bound(units, GPU + 1, MAX_UNITS));
         ILedger.Appraisal memory a = machine(GPU);

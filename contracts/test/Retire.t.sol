@@ -165,6 +165,7 @@ contract RetireTest is Base {
         assertEq(ledger.heldBy(GPUS, affiliate), GPU);
     }
 
+    /// tx-chain 108: others who leave push a holder over.
     /// A total that shrank leaves groups over the limit; they keep what they have and get no more.
     function testRetireLeavesOthersOverTheLimit() public {
         ILedger.Appraisal memory large = machine(400 * GPU);

@@ -90,7 +90,7 @@ contract SettingsTest is Base {
 
     /* TIGHTEN SOON, LOOSEN LATE */
 
-    /// MARKETS A5.5: tightening is quick, loosening waits.
+    /// Vault V2 decreaseRelativeCap, increaseRelativeCap: tightening is quick, loosening waits.
     function testTighteningWorksAtOnce(uint16 value) public {
         value = uint16(bound(value, HOLD_BPS - 500, HOLD_BPS - 1));
 
@@ -214,7 +214,7 @@ contract SettingsTest is Base {
 
     /* BOUNDS, STEP, PERIOD */
 
-    /// tx-chain 108 and Morpho's MAX_FEE (A5.5): what the council can set is bounded itself.
+    /// tx-chain 108 and Morpho's MAX_FEE: what the council can set is bounded itself.
     function testOutOfBounds(uint256 value) public {
         _refuse(address(ledger), HOLD, GPUS, _outside(value, 100, 5_000), 100, 5_000);
         _refuse(address(ledger), USE, GPUS, _outside(value, 100, 10_000), 100, 10_000);

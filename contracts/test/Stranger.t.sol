@@ -6,7 +6,7 @@ import {ISettings} from "../src/interfaces/ISettings.sol";
 import {Signature} from "../src/interfaces/Types.sol";
 import {Attacks} from "./Attacks.sol";
 
-/// P5 (T-REX: an agent's key moves a holder's tokens, the owner swaps the rules): there is no agent, owner or guardian.
+/// (T-REX: an agent's key moves a holder's tokens, the owner swaps the rules): there is no agent, owner or guardian.
 /// Every function that can change anything is tried by a stranger, by the deployer, by one attester and one appraiser
 /// alone, and by the factory; the list is held against the ABIs of the build, so that a function added later is missing
 /// here until somebody thinks about it.

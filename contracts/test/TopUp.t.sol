@@ -95,6 +95,7 @@ contract TopUpTest is Base {
         _refuse(amount, reason);
     }
 
+    /// tellor layer 1044: one path to more was missing from the check.
     /// A lease is no way around the limit on what a group redeems.
     function testTopUpNoMoreThanTheLimitAfterAJoin(uint64 amount) public {
         uint256 other = open(asset, window, 0);

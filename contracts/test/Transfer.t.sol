@@ -52,7 +52,7 @@ contract TransferTest is Base {
         assertEq(ledger.classOf(GPUS).total, MOST_HELD + before);
     }
 
-    /// MARKETS P1: a group at its limit moves what it owns between its own wallets, and to itself.
+    /// T-REX MaxBalance adds before it compares identities: a group at its limit moves what it owns between its own wallets, and to itself.
     function testTransferInsideAGroupAtItsLimit(uint64 units) public {
         units = uint64(bound(units, 0, MOST_HELD));
         attach(affiliate, provider);
@@ -67,7 +67,7 @@ contract TransferTest is Base {
         assertEq(ledger.heldBy(GPUS, provider), MOST_HELD);
     }
 
-    /// MARKETS P2: a group over its limit (a merge) still reaches a new wallet when a key is lost, without an agent.
+    /// T-REX recoveryAddress reverts above a lowered cap: a group over its limit (a merge) still reaches a new wallet when a key is lost, without an agent.
     function testTransferToANewWalletOfAGroupOverItsLimit(uint64 units) public {
         units = uint64(bound(units, 0, MOST_HELD));
         registerMachine(developer, MOST_HELD);
@@ -81,7 +81,7 @@ contract TransferTest is Base {
         assertEq(ledger.balanceOf(affiliate, asset), units);
     }
 
-    /// MARKETS P3: after a join the wallet's next transfer works, and its old totals are not left behind.
+    /// T-REX updateIdentity moves the wallet and not the balance: after a join the wallet's next transfer works, and its old totals are not left behind.
     function testTransferAfterAJoin(uint64 units) public {
         units = uint64(bound(units, 1, MOST_HELD));
         attach(provider, affiliate);
@@ -95,7 +95,7 @@ contract TransferTest is Base {
         assertEq(ledger.heldBy(GPUS, developer), units);
     }
 
-    /// MARKETS P4: a transfer of nothing is a transfer, also to a group at or over its limit, also of nothing known.
+    /// T-REX requires a value above 0: a transfer of nothing is a transfer, also to a group at or over its limit, also of nothing known.
     function testTransferZero(uint256 anything) public {
         registerMachine(developer, MOST_HELD);
         attach(developer, affiliate);
@@ -105,7 +105,7 @@ contract TransferTest is Base {
         ledger.transfer(developer, anything, 0);
     }
 
-    /// MARKETS, share caps 7: a gift fills headroom, and can push nobody over.
+    /// tx-chain 108, others push a holder over: a gift fills headroom, and can push nobody over.
     function testTransferGiftPushesNobodyOver(uint64 held, uint64 gift) public {
         held = uint64(bound(held, 1, MOST_HELD));
         gift = uint64(bound(gift, 1, MOST_HELD));
@@ -166,7 +166,7 @@ contract TransferTest is Base {
         ledger.transfer(address(ledger), asset, units);
     }
 
-    /// MARKETS, tokemak 860: no limit looks at the zero address, and nothing can be sent to it.
+    /// tokemak 860, a limit that also held for the zero address: no limit looks at the zero address, and nothing can be sent to it.
     function testTransferToZero(uint64 units) public {
         assertFalse(ledger.canTransfer(provider, address(0), asset, units));
         assertFalse(ledger.canTransfer(address(0), provider, asset, 0));
@@ -250,6 +250,7 @@ contract TransferCreditsTest is Base {
         access.transfer(stranger, id, amount);
     }
 
+    /// v4-core 1021, sentiment-v2 86: ERC-6909 without a look at the zero address.
     function testTransferCreditsToZero(uint64 amount) public {
         vm.prank(developer);
         vm.expectRevert(abi.encodeWithSelector(ERC6909.ERC6909InvalidReceiver.selector, address(0)));

@@ -43,7 +43,7 @@ contract UsesTest is Base {
         _transfer(developer, affiliate, MOST_USED - first);
     }
 
-    /// What counts is the group: inside it, nothing is acquired. // T-REX: MaxBalance adds before it compares identities (P1)
+    /// What counts is the group: inside it, nothing is acquired. // T-REX: MaxBalance adds before it compares identities
     function testTransferInsideAGroupAtTheUseLimit(uint64 amount) public {
         amount = uint64(bound(amount, 0, MOST_USED));
         attach(affiliate, developer);
@@ -58,7 +58,7 @@ contract UsesTest is Base {
         _assertAcquired(affiliate, 0);
     }
 
-    /// A group over a limit sends on what it has, and gets nothing. // T-REX: a holder over a lowered cap is stuck (P2)
+    /// A group over a limit sends on what it has, and gets nothing. // T-REX: a holder over a lowered cap is stuck
     function testTransferOutOfAGroupOverItsLimits(uint64 amount) public {
         amount = uint64(bound(amount, 1, MOST_USED));
         grant(id, developer, MOST_USED);
@@ -77,7 +77,7 @@ contract UsesTest is Base {
         _transfer(developer, affiliate, 1);
     }
 
-    /// ERC-6909 has no least amount. // T-REX: require(_value > 0) (P4)
+    /// ERC-6909 has no least amount. // T-REX: require(_value > 0)
     function testTransferOfNothing() public {
         _transfer(developer, affiliate, 0);
         _transfer(developer, developer, 0);

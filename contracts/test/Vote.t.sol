@@ -8,7 +8,7 @@ import {IMembers} from "../src/interfaces/IMembers.sol";
 import {ISettings} from "../src/interfaces/ISettings.sol";
 import {Base} from "./Base.t.sol";
 
-/// One group, one vote, as the groups were at the snapshot (MARKETS A5.11 to 16).
+/// One group, one vote, as the groups were at the snapshot.
 contract VoteTest is Base {
     uint8 internal constant AGAINST = 0;
     uint8 internal constant FOR = 1;
@@ -87,13 +87,13 @@ contract VoteTest is Base {
 
     /* ONE GROUP, ONE VOTE */
 
-    /// livepeer 625: who was no longer registered kept votes. And A5.16: nobody has to delegate to itself first.
+    /// livepeer 625: who was no longer registered kept votes. And in OpenZeppelin's Votes who does not delegate has none: nobody has to delegate to itself first.
     function testVoteOfAStranger(address account) public {
         vm.assume(!isMember(account));
         _refuse(_active(), account);
     }
 
-    /// Not per wallet (A5.14: OpenZeppelin's hasVoted alone would let each wallet use the vote again).
+    /// Not per wallet (OpenZeppelin's hasVoted alone would let each wallet use the vote again).
     function testVoteOfAControlledMember() public {
         uint256 id = _active();
         _refuse(id, wallet);
@@ -160,7 +160,7 @@ contract VoteTest is Base {
         _refuse(id, wallet);
     }
 
-    /// A5.17: nobody gathers votes in the block in which they count.
+    /// Subtensor averages power over time for this: nobody gathers votes in the block in which they count.
     function testAdmittedAfterTheProposal() public {
         uint256 id = _propose();
         uint256 snapshot = council.proposalSnapshot(id);
@@ -301,7 +301,7 @@ contract VoteTest is Base {
 
     /* A LATE QUORUM */
 
-    /// MARKETS A5.18: who completes the quorum in the last moment leaves the others a day.
+    /// OpenZeppelin's GovernorPreventLateQuorum: who completes the quorum in the last moment leaves the others a day.
     function testLateQuorumExtends(uint48 left) public {
         left = uint48(bound(left, 0, 1 days - 1));
         uint256 id = _active();
