@@ -5,6 +5,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
 FOUNDRY_VERSION := 1.7.1
 BIN := .venv/bin
+ANALYSIS := $(CURDIR)/.tools/analysis/bin
 
 # The lock file has forge, anvil and cast for Linux on x86-64; elsewhere those of the machine serve, in the same version.
 export PATH := $(CURDIR)/contracts/node_modules/.bin:$(PATH)
@@ -16,7 +17,8 @@ python_ok = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check contracts contracts-test bench-metering bench-mirror bench-mirror-growth bench-audit abi lock clean
+.PHONY: help setup test demo check contracts contracts-test contracts-mutation contracts-symbolic contracts-slither \
+	contracts-coverage contracts-deep bench-gas bench-metering bench-mirror bench-mirror-growth bench-audit abi lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -44,6 +46,30 @@ contracts-test: contracts ## compare the committed ABIs with the build, test the
 	cd contracts && forge test
 	cd contracts && forge snapshot --check --mc 'GasTest$$'
 
+contracts-mutation: setup ## take guards away one at a time: each must fail a test; FILES="Access Meter" JOBS=2 as you like
+	$(BIN)/python scripts/mutate.py $(FILES) --jobs $(or $(JOBS),2)
+
+contracts-symbolic: setup .tools/analysis/.stamp ## the limits for all inputs at once, by halmos
+	cd contracts && FOUNDRY_PROFILE=symbolic $(ANALYSIS)/halmos --forge-build-out ../build/symbolic/out --no-status \
+		--solver-command '$(ANALYSIS)/python ../scripts/cvc5_smt.py' --solver-timeout-assertion 120s
+
+contracts-slither: setup .tools/analysis/.stamp ## known kinds of defects, but for those that contracts/slither.json explains
+	$(BIN)/python scripts/slither.py --slither $(ANALYSIS)/slither
+
+contracts-coverage: setup ## lines and branches that the tests reach
+	mkdir -p build
+	cd contracts && FOUNDRY_FUZZ_RUNS=32 FOUNDRY_INVARIANT_RUNS=4 forge coverage --ir-minimum --no-match-contract Gas \
+		--no-match-coverage '(test|bench|dev|node_modules)/' --report summary --report lcov --report-file ../build/lcov.info
+
+contracts-deep: contracts-symbolic contracts-slither contracts-coverage ## all that takes long: those three, mutants, many inputs
+	cd contracts && FOUNDRY_PROFILE=deep forge test
+	$(MAKE) contracts-mutation
+
+bench-gas: setup tests/bench/gas/node_modules/.stamp ## gas of ours beside others' for the same, in one run
+	cd contracts && forge build --skip test
+	cd contracts && forge build bench/Peers.sol
+	$(BIN)/python -m tests.bench.gas
+
 bench-metering: setup ## readings a second into the database, and the share of what its parts allow
 	$(BIN)/python -m tests.bench.metering
 
@@ -70,10 +96,14 @@ lock: $(UV) ## resolve the lock files again; UPGRADE=1 takes newer versions
 	$(call lock_npm,contracts)
 	$(call lock_npm,tests/stock)
 	$(call lock_npm,tests/bench/ponder)
+	$(call lock_npm,tests/bench/gas)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(if $(filter 1,$(UPGRADE)),--upgrade) -o contracts/analysis.lock contracts/analysis.in
 
 clean: ## remove all that the other commands made here
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .commonhold
-	rm -rf contracts/node_modules contracts/out contracts/cache tests/stock/node_modules tests/bench/ponder/node_modules build
+	rm -rf contracts/node_modules contracts/out contracts/cache tests/stock/node_modules
+	rm -rf tests/bench/ponder/node_modules tests/bench/gas/node_modules build
 
 .tools/uv/bin/uv:
 	$(call need,$(PYTHON),Python 3.11 or newer,$(python_ok),$(PYTHON) --version)
@@ -86,6 +116,11 @@ clean: ## remove all that the other commands made here
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/analysis/.stamp: contracts/analysis.lock | $(UV)
+	test -x $(ANALYSIS)/python || $(UV) venv --quiet --python $(PYTHON) .tools/analysis
+	$(UV) pip sync --quiet --python $(ANALYSIS)/python --require-hashes contracts/analysis.lock
 	@touch $@
 
 # $(npm_ci): the locked packages stand beside the rule's package.json.
@@ -104,6 +139,3 @@ tests/stock/node_modules/.stamp: tests/stock/package.json tests/stock/package-lo
 	$(npm_ci)
 	@touch $@
 
-tests/bench/ponder/node_modules/.stamp: tests/bench/ponder/package.json tests/bench/ponder/package-lock.json tests/bench/ponder/.npmrc
-	cd $(<D) && npm ci --loglevel=error
-	@touch $@
