@@ -83,8 +83,9 @@ abstract contract Control is Groups, Signers, EIP712, Nonces {
         _checkQuorum(digest, f.deadline, quorum);
 
         _findingUsed[digest] = true;
-        if (oldRoot == newRoot) _cancelDetachment(f.member);
-        else _join(f.member, f.controller, oldRoot, newRoot, f.evidence);
+        // Also of a member that joins another group with its own: it would leave at once whom it was found to belong to.
+        if (_detachings[f.member].readyAt != 0) _cancelDetachment(f.member);
+        if (oldRoot != newRoot) _join(f.member, f.controller, oldRoot, newRoot, f.evidence);
     }
 
     /// @inheritdoc IMembers

@@ -84,6 +84,27 @@ contract FindTest is Base {
         assertEq(controller, provider);
     }
 
+    /// Who is leaving one group and is found in another stays until the quorum finds otherwise: a departure that went on
+    /// would take it out of the group that it was just found to belong to.
+    function testFindElsewhereEndsADetachment() public {
+        attach(affiliate, provider);
+        startDetach(affiliate);
+        IMembers.Finding memory f = IMembers.Finding(affiliate, developer, "evidence", DEADLINE);
+        Signature[] memory quorum = attested(hashOf(f));
+
+        vm.expectEmit(address(members));
+        emit IMembers.DetachCancelled(affiliate);
+        vm.expectEmit(address(members));
+        emit IMembers.Attached(affiliate, developer, provider, developer, "evidence");
+        members.find(f, quorum);
+
+        assertEq(members.detachmentOf(affiliate), 0);
+        assertEq(members.rootOf(affiliate), developer);
+        skipTo(block.timestamp + DETACH_DELAY);
+        vm.expectRevert(abi.encodeWithSelector(IMembers.NothingStarted.selector, affiliate));
+        members.completeDetach(affiliate);
+    }
+
     function testFindNotMember(address account) public {
         vm.assume(!isMember(account));
         bytes memory reason = abi.encodeWithSelector(IMembers.NotMember.selector, account);

@@ -71,9 +71,8 @@ class Members(Pool):
             refuse_if(f.member in self.path_of(f.controller), "NotController")
         self._check_quorum("Members", f.deadline, quorum)
         self.findings[f] = True
-        if old_root == new_root:
-            del self.detachings[f.member]
-        else:
+        self.detachings.pop(f.member, None)
+        if old_root != new_root:
             self._join(old_root, new_root)
 
     @operation

@@ -131,8 +131,8 @@ interface IMembers is IQuorum, ISettings {
 
     /// @notice Joins the group of `a.member` to the group of `a.controller`; both roots have signed `a`.
     function attach(Attachment calldata a, bytes calldata memberSignature, bytes calldata controllerSignature) external;
-    /// @notice Joins two groups on a quorum's finding, with nobody's consent. Where `f.member` already is in the group of
-    /// `f.controller`, the finding ends a detachment that was started.
+    /// @notice Joins two groups on a quorum's finding, with nobody's consent, and ends a detachment of `f.member` that was
+    /// started. Where `f.member` already is in the group of `f.controller`, only the second.
     function find(Finding calldata f, Signature[] calldata quorum) external;
 
     /// @notice Starts the detachment of a member from its controller. Anyone may send it.
