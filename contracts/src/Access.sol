@@ -227,9 +227,7 @@ contract Access is Credits, EIP712 {
         if (block.timestamp > deadline) revert DeadlinePassed(deadline, block.timestamp);
         stored = _known(lease);
         address holder = stored.holder;
-        address successor = IMembers(members).successorOf(holder);
-        // A key that was lost does nothing, also before the lease is recovered.
-        if (successor != address(0)) revert IMembers.Replaced(holder, successor);
+        _checkNotReplaced(holder);
         if (msg.sender != holder) _checkSigned(holder, digest, signature);
         if (change != stored.changes) revert WrongChange(lease, change, stored.changes);
 

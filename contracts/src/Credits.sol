@@ -29,8 +29,7 @@ abstract contract Credits is Uses, ERC6909 {
 
     /// @inheritdoc IAccess
     function open(uint256 asset, uint32 window, uint32 tranche, uint128 price) external returns (uint256 id) {
-        ILedger.Asset memory stored = _assetOf(asset);
-        if (msg.sender != stored.operator) revert NotOperator(msg.sender, asset);
+        ILedger.Asset memory stored = _operated(asset);
         _checkLive(asset);
         _checkWindow(window);
         id = creditId(asset, window, tranche);
@@ -44,8 +43,7 @@ abstract contract Credits is Uses, ERC6909 {
 
     /// @inheritdoc IAccess
     function grant(uint256 id, address to, uint64 amount) external {
-        uint256 asset = _assetIn(id);
-        if (msg.sender != _assetOf(asset).operator) revert NotOperator(msg.sender, asset);
+        _operated(_assetIn(id));
         uint128 price = _priceNow(id, amount);
         if (price != 0) revert NotForGrant(id, price);
 
@@ -136,6 +134,12 @@ abstract contract Credits is Uses, ERC6909 {
         return account;
     }
 
+    /// A key that was lost does nothing, also before what it had is recovered.
+    function _checkNotReplaced(address account) internal view {
+        address successor = IMembers(members).successorOf(account);
+        if (successor != address(0)) revert IMembers.Replaced(account, successor);
+    }
+
     function _checkLive(uint256 asset) internal view {
         if (!ILedger(ledger).isLive(asset)) revert AssetNotLive(asset);
     }
@@ -155,6 +159,13 @@ abstract contract Credits is Uses, ERC6909 {
     function _windowIn(uint256 id) internal pure returns (uint32) {
         // forge-lint: disable-next-line(unsafe-typecast)
         return uint32(id >> 32); // what is above is the asset
+    }
+
+    /// The asset, whose operator is the sender.
+    function _operated(uint256 asset) private view returns (ILedger.Asset memory stored) {
+        stored = _assetOf(asset);
+        if (msg.sender != stored.operator) revert NotOperator(msg.sender, asset);
+        _checkNotReplaced(msg.sender);
     }
 
     function _buy(uint256 id, uint64 amount, uint128 maxPrice) private {

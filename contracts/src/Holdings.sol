@@ -82,6 +82,12 @@ abstract contract Holdings is Classes {
         }
     }
 
+    /// A key that was lost does nothing, also before what it had is recovered.
+    function _checkNotReplaced(address account) internal view {
+        address successor = IMembers(_members).successorOf(account);
+        if (successor != address(0)) revert IMembers.Replaced(account, successor);
+    }
+
     /// What `_move` decides.
     function _fits(uint256 number, address toRoot, uint256 units) internal view returns (bool) {
         return units <= _headroom(number, toRoot);

@@ -81,8 +81,7 @@ contract Ledger is Views, IERC5267 {
 
     /// @inheritdoc ILedger
     function decline(uint256 asset, uint256 units) external {
-        address successor = IMembers(_members).successorOf(msg.sender);
-        if (successor != address(0)) revert IMembers.Replaced(msg.sender, successor);
+        _checkNotReplaced(msg.sender);
 
         uint256 number = _carry(msg.sender, address(this), asset, units);
         _drop(number, msg.sender, units);

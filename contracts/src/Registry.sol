@@ -98,6 +98,7 @@ contract Registry is Units, ClassSettings, EIP712 {
     function lowerCommonsPrice(uint256 asset, uint128 price) external {
         StoredAsset storage stored = _assets[asset];
         if (msg.sender != stored.operator) revert ILedger.NotRegistrant(msg.sender, stored.operator);
+        _checkNotReplaced(msg.sender);
         if (price >= stored.commonsPrice) revert ILedger.PriceNotLower(price, stored.commonsPrice);
 
         stored.commonsPrice = price;

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC6909} from "@openzeppelin/contracts/interfaces/IERC6909.sol";
 
 import {IAccess} from "../src/interfaces/IAccess.sol";
+import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Base} from "./Base.t.sol";
 
 contract GrantTest is Base {
@@ -41,6 +42,11 @@ contract GrantTest is Base {
             IAccess.OverUseLimit.selector, GPUS, window, developer, uint256(first) + second, MOST_USED
         );
         _refuse(provider, id, developer, second, reason);
+    }
+
+    function testGrantByAReplacedOperator() public {
+        recover(provider, stranger);
+        _refuse(provider, id, developer, 1, abi.encodeWithSelector(IMembers.Replaced.selector, provider, stranger));
     }
 
     /// One window, several tranches, several owners: together never more than the machine has seconds.

@@ -15,8 +15,10 @@ abstract contract Handler is UnitsHandler {
         uint32 window = access.currentWindow() + ahead % (HORIZON + 1);
         (bool isOpen,) = access.priceOf(access.creditId(asset, window, price));
         if (isOpen || ids.length == MOST_IDS || !ledger.isLive(asset)) return;
-        vm.prank(ledger.assetOf(asset).operator);
-        ids.push(access.open(asset, window, price, price));
+        address operator = ledger.assetOf(asset).operator;
+        bool isOpened = _try(operator, address(access), abi.encodeCall(IAccess.open, (asset, window, price, price)));
+        assertEq(isOpened, !_isReplaced(operator), "by the operator, while its key is not lost");
+        if (isOpened) ids.push(access.creditId(asset, window, price));
     }
 
     function acquire(uint8 which, uint8 to_, uint64 amount) external increasesEndWithinTheLimit {

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Access} from "../src/Access.sol";
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
+import {IMembers} from "../src/interfaces/IMembers.sol";
 import {NotSelf, System, ZeroAddress} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
@@ -59,6 +60,21 @@ contract OpenTest is Base {
         other = asset + (1 << 192);
         vm.expectRevert(abi.encodeWithSelector(IAccess.NotOperator.selector, provider, other));
         access.open(other, window, 0, 0);
+    }
+
+    /// Whoever has a key that was lost sells nothing off, also before the asset is recovered.
+    function testOpenByAReplacedOperator(uint128 price) public {
+        uint32 window = access.currentWindow();
+        recover(provider, stranger);
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IMembers.Replaced.selector, provider, stranger));
+        access.open(asset, window, 0, price);
+
+        uint256[] memory assets = new uint256[](1);
+        assets[0] = asset;
+        ledger.recover(provider, assets);
+        vm.prank(stranger);
+        access.open(asset, window, 0, price);
     }
 
     function testOpenALapsedAsset(uint32 ahead) public {

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ERC6909} from "@openzeppelin/contracts/token/ERC6909/ERC6909.sol";
 
 import {ILedger} from "../src/interfaces/ILedger.sol";
+import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Base} from "./Base.t.sol";
 
 /// forge-config: default.fuzz.runs = 200
@@ -137,11 +138,30 @@ contract TakeTest is Base {
         ledger.lowerCommonsPrice(asset, price);
     }
 
+    /// Whoever has a key that was lost gives nothing away, also before the asset is recovered.
+    function testLowerCommonsPriceByAReplacedOperator() public {
+        recover(provider, stranger);
+        bytes memory reason = abi.encodeWithSelector(IMembers.Replaced.selector, provider, stranger);
+        vm.prank(provider);
+        vm.expectRevert(reason);
+        ledger.lowerCommonsPrice(asset, 0);
+
+        ledger.recover(provider, _list(asset));
+        vm.prank(stranger);
+        ledger.lowerCommonsPrice(asset, 0);
+        assertEq(ledger.assetOf(asset).commonsPrice, 0);
+    }
+
     function testLowerCommonsPriceByAnother(address sender) public {
         vm.assume(sender != provider);
         vm.prank(sender);
         vm.expectRevert(abi.encodeWithSelector(ILedger.NotRegistrant.selector, sender, provider));
         ledger.lowerCommonsPrice(asset, 0);
+    }
+
+    function _list(uint256 id) private pure returns (uint256[] memory list) {
+        list = new uint256[](1);
+        list[0] = id;
     }
 
     function _refuse(uint64 units, uint128 maxPrice, bytes memory reason) private {

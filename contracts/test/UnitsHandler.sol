@@ -102,8 +102,10 @@ abstract contract UnitsHandler is Base {
         uint256 asset = _asset(which);
         ILedger.Asset memory stored = ledger.assetOf(asset);
         if (stored.commonsPrice == 0) return;
-        vm.prank(stored.operator);
-        ledger.lowerCommonsPrice(asset, uint128(bound(price, 0, stored.commonsPrice - 1)));
+        price = uint128(bound(price, 0, stored.commonsPrice - 1));
+        bool isLower =
+            _try(stored.operator, address(ledger), abi.encodeCall(ILedger.lowerCommonsPrice, (asset, price)));
+        assertEq(isLower, !_isReplaced(stored.operator), "by the operator, while its key is not lost");
     }
 
     function retireAsset(uint8 which) external increasesEndWithinTheLimit {

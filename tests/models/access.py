@@ -15,7 +15,7 @@ NOTICE = 3_600  # seconds that a session key proves use after it was replaced, a
 class Access(Assets):
     @operation
     def open(self, sender: Address, asset: int, window: int, tranche: int, price: int) -> None:
-        refuse_if(sender != self._operator(asset), "NotOperator")
+        self._check_operator(sender, asset)
         refuse_if(not self.is_live(asset), "AssetNotLive")
         self._check_window(window)
         refuse_if(credit_id(asset, window, tranche) in self.tranches, "AlreadyOpen")
@@ -23,7 +23,7 @@ class Access(Assets):
 
     @operation
     def grant(self, sender: Address, id_: int, to: Address, amount: int) -> None:
-        refuse_if(sender != self._operator(credit_parts(id_)[0]), "NotOperator")
+        self._check_operator(sender, credit_parts(id_)[0])
         refuse_if(self._price_now(id_, amount) != 0, "NotForGrant")
         refuse_if(to == ZERO, "ERC6909InvalidReceiver")
         self._update(sender, "Access", ZERO, to, id_, amount)
@@ -129,6 +129,10 @@ class Access(Assets):
 
     def settleable_until(self, lease: Lease) -> int:
         return self.end_of(credit_parts(lease.id)[1]) + self.genesis.settle_delay
+
+    def _check_operator(self, sender: Address, asset: int) -> None:
+        refuse_if(sender != self._operator(asset), "NotOperator")
+        refuse_if(self.in_place_of(sender) != sender, "Replaced")
 
     def _redeem(self, r: signing.Redemption) -> None:
         refuse_if(self.now_s > r.deadline, "DeadlinePassed")

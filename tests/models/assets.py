@@ -56,6 +56,7 @@ class Assets(Members):
     @operation
     def lower_commons_price(self, sender: Address, asset: int, price: int) -> None:
         refuse_if(sender != self._operator(asset), "NotRegistrant")
+        refuse_if(self.in_place_of(sender) != sender, "Replaced")
         refuse_if(price >= self.assets[asset].commons_price, "PriceNotLower")
         self.assets[asset] = replace(self.assets[asset], commons_price=price)
 

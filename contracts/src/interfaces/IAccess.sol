@@ -152,7 +152,8 @@ interface IAccess {
     error BadSettleDelay(uint48 settleDelay, uint48 min, uint48 max);
 
     /// @notice Opens a tranche of a present or future window at `price` (payment token's smallest unit per second).
-    /// Only the asset's operator, while the asset is live; a price never changes.
+    /// Only the asset's operator, while the asset is live; a price never changes. An operator that was replaced does
+    /// nothing (IMembers.Replaced) until `Ledger.recover` has made its successor the operator; the same holds for `grant`.
     function open(uint256 asset, uint32 window, uint32 tranche, uint128 price) external returns (uint256 id);
     /// @notice Mints credits of a tranche of price 0. Only the asset's operator, while the asset is live.
     function grant(uint256 id, address to, uint64 amount) external;

@@ -202,7 +202,8 @@ interface ILedger is IQuorum, ISettings {
     /// May rotate the meter key. Anyone may send it.
     function renew(uint256 asset, Appraisal calldata a, Signature[] calldata quorum) external;
 
-    /// @notice Lowers the price of the commons' units. Only the asset's operator.
+    /// @notice Lowers the price of the commons' units. Only the asset's operator, and not when it was replaced
+    /// (IMembers.Replaced).
     function lowerCommonsPrice(uint256 asset, uint128 price) external;
     /// @notice Takes units out of the commons, for the sender's group, within its limit. The operator is paid
     /// `units * price / 10^6`, rounded up; `maxPrice` bounds the price.
