@@ -180,14 +180,7 @@ contract OpenEverywhereTest is Base {
     /// Ocean's escrow costs more with each open lock, without end: here the cost is bounded.
     /// forge-config: default.isolate = true
     function testAttachAfterAcquiringEverywhere() public {
-        for (uint256 i; i < CLASSES; ++i) {
-            ILedger.Appraisal memory a = machine(GPU);
-            a.classId = ledger.classIds()[i];
-            uint256 asset = register(a, oneShare(affiliate, GPU));
-            for (uint32 w; w < WINDOWS; ++w) {
-                grant(open(asset, access.currentWindow() + w, 0), affiliate, 1);
-            }
-        }
+        _acquireEverywhere();
 
         attach(affiliate, provider);
 
@@ -208,5 +201,39 @@ contract OpenEverywhereTest is Base {
 
         assertLt(vm.lastCallGas().gasTotalUsed, 8_500_000);
         assertEq(access.acquiredBy(ledger.classIds()[CLASSES - 1], last, stranger), 1);
+    }
+
+    /// A controller can join others to make a departure dearer: below ten it still fits one transaction (EIP-7825), at most.
+    /// forge-config: default.isolate = true
+    function testDetachBelowTenControllers() public {
+        _acquireEverywhere();
+        attach(affiliate, provider);
+        address root = provider;
+        for (uint256 i; i < 9; ++i) {
+            address next = _actor(vm.toString(i));
+            admit(next);
+            attach(root, next);
+            root = next;
+        }
+        assertEq(members.pathOf(affiliate).length, 11);
+        startDetach(affiliate);
+        skipTo(block.timestamp + DETACH_DELAY);
+
+        members.completeDetach(affiliate);
+
+        assertLt(vm.lastCallGas().gasTotalUsed, 1 << 24);
+        assertEq(ledger.heldBy(ledger.classIds()[CLASSES - 1], root), 0);
+        assertEq(access.acquiredBy(ledger.classIds()[CLASSES - 1], access.currentWindow(), root), 0);
+    }
+
+    function _acquireEverywhere() private {
+        for (uint256 i; i < CLASSES; ++i) {
+            ILedger.Appraisal memory a = machine(GPU);
+            a.classId = ledger.classIds()[i];
+            uint256 asset = register(a, oneShare(affiliate, GPU));
+            for (uint32 w; w < WINDOWS; ++w) {
+                grant(open(asset, access.currentWindow() + w, 0), affiliate, 1);
+            }
+        }
     }
 }

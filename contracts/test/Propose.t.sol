@@ -28,6 +28,29 @@ contract ProposeTest is Base {
         skipTo(START + 1); // the proposer's vote is read one second before
     }
 
+    /// Whoever sends another's proposal first can take it back, and then it is gone. One that ends with its proposer's
+    /// address nobody else can send.
+    function testProposeAnothersProposal() public {
+        bytes memory data = abi.encodeCall(ISettings.change, (HOLD, GPUS, HOLD_BPS - 500));
+        uint256 id = _propose(affiliate, system.ledger, data);
+        vm.prank(affiliate);
+        council.cancel(targets, values, calls, WHY);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IGovernor.GovernorUnexpectedProposalState.selector, id, IGovernor.ProposalState.Canceled, bytes32(0)
+            )
+        );
+        vm.prank(provider);
+        council.propose(targets, values, calls, "why");
+
+        string memory why = string.concat("why #proposer=", vm.toString(provider));
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorRestrictedProposer.selector, affiliate));
+        vm.prank(affiliate);
+        council.propose(targets, values, calls, why);
+        vm.prank(provider);
+        council.propose(targets, values, calls, why);
+    }
+
     /// The whole life of a proposal that tightens a limit.
     function testTightenAHoldingLimit() public {
         uint256 id = _propose(provider, system.ledger, abi.encodeCall(ISettings.change, (HOLD, GPUS, HOLD_BPS - 500)));
