@@ -9,7 +9,7 @@ import {ILedger} from "./interfaces/ILedger.sol";
 
 /// @title ClassSettings: classes, and what the timelock may change of them
 abstract contract ClassSettings is Classes, Signers {
-    uint256 private constant MAX_LEVEL = 5;
+    uint8 internal constant MAX_LEVEL = 5; // 0 declared, 1 keyed, 2 challenged, 3 attested, 4 measured, 5 bound
     bytes32 private constant HOLD_BPS = "holdBps";
     bytes32 private constant USE_BPS = "useBps";
     bytes32 private constant MIN_LEVEL = "minLevel";

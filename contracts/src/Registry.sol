@@ -232,6 +232,7 @@ contract Registry is Units, ClassSettings, EIP712 {
         StoredClass storage c = _classes[_numberOf[a.classId]];
         if (c.count.holdBps == 0) revert ILedger.UnknownClass(a.classId);
         if (a.level < c.minLevel) revert ILedger.LevelTooLow(a.level, c.minLevel);
+        if (a.level > MAX_LEVEL) revert ILedger.LevelTooHigh(a.level, MAX_LEVEL);
         if (a.expiresAt <= block.timestamp) revert ILedger.AppraisalExpired(a.expiresAt, block.timestamp);
         if ((c.kind == Kind.COMPUTE) != (a.devices.length != 0)) revert ILedger.DevicesDiffer();
         bool noKey = a.meterKeyX | a.meterKeyY == bytes32(0);

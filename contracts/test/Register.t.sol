@@ -239,6 +239,14 @@ contract RegisterTest is Base {
         _refuse(a, abi.encodeWithSelector(ILedger.LevelTooLow.selector, level, 3));
     }
 
+    /// A level that there is not would stand above all that there are.
+    function testRegisterLevelTooHigh(uint8 level) public {
+        level = uint8(bound(level, 6, type(uint8).max));
+        ILedger.Appraisal memory a = machine(8 * GPU);
+        a.level = level;
+        _refuse(a, abi.encodeWithSelector(ILedger.LevelTooHigh.selector, level, 5));
+    }
+
     function testRegisterExpired(uint48 expiresAt) public {
         expiresAt = uint48(bound(expiresAt, 0, START));
         ILedger.Appraisal memory a = machine(GPU);

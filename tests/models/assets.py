@@ -12,6 +12,8 @@ from commonhold.units import Address, Hash32, credit_parts
 from tests.models.members import Members
 from tests.models.state import ALL, COMPUTE, TOTAL_END, UNIT, ZERO, Asset, Count, Quorum, operation, refuse_if
 
+MAX_LEVEL = 5  # the highest level of assurance that there is
+
 
 class Assets(Members):
     @operation
@@ -150,6 +152,7 @@ class Assets(Members):
         refuse_if(a.class_id not in self.classes, "UnknownClass")
         params = self.classes[a.class_id]
         refuse_if(a.level < params.min_level, "LevelTooLow")
+        refuse_if(a.level > MAX_LEVEL, "LevelTooHigh")
         refuse_if(a.expires_at <= self.now_s, "AppraisalExpired")
         refuse_if((params.kind == COMPUTE) != bool(a.devices), "DevicesDiffer")
         point = a.meter_key_x + a.meter_key_y

@@ -150,6 +150,8 @@ interface ILedger is IQuorum, ISettings {
     error NotRegistrant(address sender, address registrant);
     error AssetExists(uint256 asset);
     error LevelTooLow(uint8 level, uint8 minLevel);
+    /// There is no such level.
+    error LevelTooHigh(uint8 level, uint8 maxLevel);
     error AppraisalExpired(uint48 expiresAt, uint256 nowS);
     error ExpiryNotLater(uint48 expiresAt, uint48 than);
     /// A renewal names another class than the asset's.
