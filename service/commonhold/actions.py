@@ -110,6 +110,11 @@ async def recover_holdings(
     return mined
 
 
+async def lapse(sender: Sender, member: Address) -> Mined:
+    """A root whose membership is over counts no more among the groups. Anyone may send it."""
+    return await sender.transact("Members", "lapse", member)
+
+
 async def refuse_gifts(sender: Sender, refused: bool) -> Mined:
     """Others send the sender nothing unasked, or again do."""
     return await sender.transact("Members", "refuseGifts", refused)

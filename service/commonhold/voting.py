@@ -82,3 +82,13 @@ async def queue(sender: Sender, motion: Motion) -> Mined:
 async def execute(sender: Sender, motion: Motion) -> Mined:
     """What has waited is done. Anyone may send it."""
     return await sender.transact("Council", "execute", *motion.arguments(), motion.description_hash)
+
+
+async def enact(sender: Sender, contract: ContractName, name: Hash32, subject: Hash32) -> Mined:
+    """A change that loosens and has waited in public holds. Anyone may send it."""
+    return await sender.transact(contract, "enact", name, subject)
+
+
+async def enact_signer(sender: Sender, contract: ContractName, signer: Address) -> Mined:
+    """Who was scheduled, and has waited, signs. Anyone may send it."""
+    return await sender.transact(contract, "enactSigner", signer)

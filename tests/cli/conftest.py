@@ -2,10 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from commonhold import cli
+from tests.actors import Deployed
+
+if TYPE_CHECKING:
+    from tests.cli.people import Terminal
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -25,3 +31,11 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return code, printed.out, printed.err
 
     return command
+
+
+@pytest.fixture
+def terminal(run: Run, tmp_path: Path, deployed: Deployed) -> "Terminal":
+    """The actors of a new deployment, at a terminal."""
+    from tests.cli.people import Terminal
+
+    return Terminal(tmp_path, run, deployed)

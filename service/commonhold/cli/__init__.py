@@ -25,7 +25,9 @@ from commonhold.cli import (
     member,
     mirror,
     node,
+    revenue,  # noqa: F401, more commands of `asset`
     serve,
+    settings,
 )
 from commonhold.cli.common import fail
 from commonhold.errors import BadInput, CommonholdError
@@ -44,7 +46,8 @@ app.add_typer(asset.app, name="asset")
 app.add_typer(credits.app, name="credits")
 app.add_typer(lease.app, name="lease")
 app.add_typer(council.app, name="council")
-app.add_typer(council.settings_app, name="settings")
+app.add_typer(settings.app, name="settings")
+app.add_typer(settings.signers_app, name="signers")
 app.command("redeem")(developer.redeem)
 app.command("call")(developer.call)
 app.command("audit")(audit.audit)

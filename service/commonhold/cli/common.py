@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +196,23 @@ def write_new(path: Path, text: str, *, what: str = "file") -> None:
             file.write(text)
     except FileExistsError as error:
         raise BadInput(f"{what} {path}: exists already; nothing was overwritten") from error
+
+
+def send(
+    key: Path,
+    rpc: str,
+    deployment: Path,
+    as_json: bool,
+    act: Callable[["Chain", "Sender"], Coroutine[Any, Any, tuple[Row, "Mined"]]],
+) -> None:
+    """Sends what `act` does with the wallet in `key`, and shows what it says and the transaction."""
+
+    async def work() -> None:
+        async with open_chain(rpc, deployment) as chain:
+            row, mined = await act(chain, chain.sender(key))
+            show({**row, **mined_row(mined)}, as_json=as_json)
+
+    run(work())
 
 
 def mined_row(mined: "Mined") -> dict[str, object]:

@@ -1,32 +1,21 @@
-"""`commonhold asset take`, `claim`, `retire` and the rest: the commons, revenue, and assets whose time is over."""
+"""`commonhold asset` for what is in the commons and what is over: take, decline, price, retire, sync."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commonhold.cli import common
+from commonhold.cli import common, history
 from commonhold.cli.asset import AssetArgument, app
-from commonhold.cli.common import (
-    DEPLOYMENT,
-    RPC_URL,
-    Chain,
-    DeploymentOption,
-    JsonOption,
-    KeyOption,
-    RpcOption,
-    open_chain,
-    run,
-    show,
-)
+from commonhold.cli.common import DEPLOYMENT, RPC_URL, Chain, DeploymentOption, JsonOption, KeyOption, RpcOption
 from commonhold.cli.credits import number
-from commonhold.units import UNIT, AssetId, to_address, to_hash32, to_units, units_text
+from commonhold.errors import NotFound
+from commonhold.units import UNIT, Address, AssetId, Hash32, to_address, to_units, units_text
 
 if TYPE_CHECKING:
     from commonhold.chain.send import Mined, Sender
 
 UnitsArgument = Annotated[str, typer.Argument(help="How much, at most 6 decimals.")]
+SYNC_AT_ONCE = 100  # holders in one transaction
 
 
 @app.command()
@@ -34,21 +23,36 @@ def take(
     asset: AssetArgument,
     units: UnitsArgument,
     key: KeyOption,
-    max_price: Annotated[int, typer.Option(min=0, help="Most you pay for 1.000000, in the token's smallest unit.")] = 0,
+    max_price: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most you pay for 1.000000, in the token's smallest unit; now's when left out."),
+    ] = None,
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Take units out of the commons, within your group's limit; the asset's operator is paid."""
-    from commonhold import actions
+    """Take units out of the commons, within your group's limit. The asset's operator is paid."""
 
-    amount = to_units(units)
+    async def act(chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import actions
+        from commonhold.chain.events import Taken
 
-    async def act(chain: Chain, sender: "Sender", of: AssetId) -> "Mined":
-        cost = -(-amount * max_price // UNIT)
-        return await actions.take(sender, chain.deployment, of, amount, price_wei=max_price, cost_wei=cost)
+        amount, at = to_units(units), await chain.rpc.head("latest")
+        found = await chain.rpc.call("Ledger", chain.deployment.ledger, "assetOf", number(asset), at=at)
+        price = int(found.commons_price)
+        most = price if max_price is None else max_price
+        mined = await actions.take(
+            sender,
+            chain.deployment,
+            number(asset),
+            amount,
+            price_wei=most,
+            cost_wei=-(-amount * min(price, most) // UNIT),
+        )
+        paid = sum(event.paid for event in mined.events if isinstance(event, Taken))
+        return {"asset": asset, "units": units_text(amount), "price": price, "paid": paid}, mined
 
-    _send(asset, key, rpc, deployment, as_json, act)
+    common.send(key, rpc, deployment, as_json, act)
 
 
 @app.command()
@@ -60,137 +64,111 @@ def decline(
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Give units up, to the commons: the way back for what was sent unasked."""
-    from commonhold import actions
+    """Give units up, to the commons: the way back for what was sent to you unasked."""
 
-    amount = to_units(units)
-    _send(asset, key, rpc, deployment, as_json, lambda _, sender, of: actions.decline(sender, of, amount))
+    async def act(_chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import actions
+
+        amount = to_units(units)
+        mined = await actions.decline(sender, number(asset), amount)
+        return {"asset": asset, "units": units_text(amount)}, mined
+
+    common.send(key, rpc, deployment, as_json, act)
 
 
 @app.command()
 def price(
     asset: AssetArgument,
-    price: Annotated[int, typer.Argument(min=0, help="For 1.000000 of the commons, in the token's smallest unit.")],
+    amount: Annotated[int, typer.Argument(min=0, help="For 1.000000 units, in the token's smallest unit.")],
     key: KeyOption,
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """As the asset's operator: lower the price of the commons' units."""
-    from commonhold import actions
+    """As the asset's operator: lower what the commons' units cost. It never rises again."""
 
-    _send(asset, key, rpc, deployment, as_json, lambda _, sender, of: actions.lower_commons_price(sender, of, price))
+    async def act(_chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import actions
+
+        return {"asset": asset, "price": amount}, await actions.lower_commons_price(sender, number(asset), amount)
+
+    common.send(key, rpc, deployment, as_json, act)
 
 
 @app.command()
 def retire(
     asset: AssetArgument,
     key: KeyOption,
-    device: Annotated[list[str] | None, typer.Option(help="Its devices, as they were appraised.")] = None,
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an asset out of its class whose appraisal lapsed longer ago than the grace period. Anyone may send it."""
-    from commonhold import actions
+    """Take an asset out whose appraisal lapsed long ago; its devices and content are free again. Final. Anyone may."""
 
-    devices = sorted(to_hash32(text) for text in device or ())
-    _send(asset, key, rpc, deployment, as_json, lambda _, sender, of: actions.retire(sender, of, devices))
+    async def act(chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import actions
+
+        devices = await _devices(chain, number(asset))
+        mined = await actions.retire(sender, number(asset), devices)
+        return {"asset": asset, "devices": len(devices)}, mined
+
+    common.send(key, rpc, deployment, as_json, act)
 
 
 @app.command()
 def sync(
     asset: AssetArgument,
-    holders: Annotated[list[str], typer.Argument(help="Accounts that hold units of it.")],
     key: KeyOption,
+    holder: Annotated[
+        list[str] | None, typer.Option("--holder", help="Address of a holder; all who still count when left out.")
+    ] = None,
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Take what holders have of a retired asset out of what their groups hold. Anyone may send it."""
-    from commonhold import actions
-
-    accounts = [to_address(holder) for holder in holders]
-    _send(asset, key, rpc, deployment, as_json, lambda _, sender, of: actions.sync(sender, of, accounts))
-
-
-@app.command()
-def claim(
-    asset: AssetArgument,
-    key: KeyOption,
-    account: Annotated[str | None, typer.Option(help="Whose revenue; without: yours.")] = None,
-    commons: Annotated[
-        bool, typer.Option("--commons", help="Share the commons' part among the groups instead.")
-    ] = False,
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """Pay an account its revenue of an asset, whoever sends it."""
-    from commonhold import actions
-
-    async def act(_: Chain, sender: "Sender", of: AssetId) -> "Mined":
-        if commons:
-            return await actions.share_commons(sender, of)
-        return await actions.claim(sender, of, sender.address if account is None else to_address(account))
-
-    _send(asset, key, rpc, deployment, as_json, act)
-
-
-@app.command("claim-commons")
-def claim_commons(
-    root: Annotated[str, typer.Argument(help="Root of a group.")],
-    key: KeyOption,
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """Pay a group its part of what the commons has shared, whoever sends it."""
+    """Count a retired asset out of what its holders' groups hold. Anyone may."""
+    named = [to_address(text) for text in holder or ()]
 
     async def work() -> None:
         from commonhold import actions
 
-        async with open_chain(rpc, deployment) as chain:
-            mined = await actions.claim_commons(chain.sender(key), to_address(root))
-            show({"root": root, **common.mined_row(mined)}, as_json=as_json)
+        async with common.open_chain(rpc, deployment) as chain:
+            sender, which = chain.sender(key), number(asset)
+            holders = named or await _counted(chain, which)
+            rows = []
+            for first in range(0, len(holders), SYNC_AT_ONCE):
+                some = holders[first : first + SYNC_AT_ONCE]
+                mined = await actions.sync(sender, which, some)
+                rows.append({"asset": asset, "holders": len(some), **common.mined_row(mined)})
+        common.show(rows, as_json=as_json, title="Holders to count out")
 
-    run(work())
-
-
-@app.command()
-def revenue(
-    asset: AssetArgument,
-    account: Annotated[str, typer.Argument(help="Address of an account.")],
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what an asset still owes an account, as the contract says now."""
-
-    async def work() -> None:
-        async with open_chain(rpc, deployment) as chain:
-            at, ledger = await chain.rpc.head("latest"), chain.deployment.ledger
-            owner = to_address(account)
-            units = await chain.rpc.call("Ledger", ledger, "balanceOf", owner, number(asset), at=at)
-            owed = await chain.rpc.call("Ledger", ledger, "revenueOf", number(asset), owner, at=at)
-            show({"asset": asset, "account": account, "units": units_text(units), "owed": str(owed)}, as_json=as_json)
-
-    run(work())
+    common.run(work())
 
 
-def _send(
-    asset: str,
-    key: Path,
-    rpc: str,
-    deployment: Path,
-    as_json: bool,
-    act: "Callable[[Chain, Sender, AssetId], Awaitable[Mined]]",
-) -> None:
-    """Sends one transaction about an asset."""
+async def _devices(chain: Chain, asset: AssetId) -> list[Hash32]:
+    """The devices as they were appraised first; no renewal names others."""
+    from commonhold.chain.events import Registered
 
-    async def work() -> None:
-        async with open_chain(rpc, deployment) as chain:
-            mined = await act(chain, chain.sender(key), number(asset))
-            show({"asset": asset, **common.mined_row(mined)}, as_json=as_json)
+    at = await chain.rpc.head("latest")
+    async for event in history.events(chain, "Ledger", at):
+        if isinstance(event, Registered) and event.asset == asset:
+            return list(event.devices)
+    raise NotFound(f"no asset {asset} up to block {at.number}")
 
-    run(work())
+
+async def _counted(chain: Chain, asset: AssetId) -> list[Address]:
+    """Who holds some of a retired asset and was not counted out."""
+    from commonhold.chain.events import Transfer
+
+    at, ledger = await chain.rpc.head("latest"), chain.deployment.ledger
+    ever = {
+        event.receiver
+        async for event in history.events(chain, "Ledger", at)
+        if isinstance(event, Transfer) and event.id == asset
+    }
+    found = []
+    for holder in sorted(ever - {Address(bytes(20)), ledger}):
+        held = await chain.rpc.call("Ledger", ledger, "balanceOf", holder, asset, at=at)
+        if held and not await chain.rpc.call("Ledger", ledger, "isSynced", asset, holder, at=at):
+            found.append(holder)
+    return found

@@ -1,60 +1,114 @@
-"""`commonhold council` and `commonhold settings`: how the groups change what may be changed."""
+"""`commonhold council`: what the groups decide together, from the proposal to its execution."""
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commonhold.cli import common
+from commonhold.cli import common, history
 from commonhold.cli.common import (
     DEPLOYMENT,
     RPC_URL,
-    SERVICE_URL,
     Chain,
     DeploymentOption,
     JsonOption,
     KeyOption,
     RpcOption,
-    ServiceOption,
-    get,
     open_chain,
-    open_service,
     run,
     show,
-    write_new,
 )
-from commonhold.errors import BadInput
-from commonhold.units import Hash32, address_text, class_id, hex_text, to_address
+from commonhold.cli.credits import number
+from commonhold.cli.propose import app as propose_app
+from commonhold.errors import BadInput, NotFound
+from commonhold.units import address_text
 
 if TYPE_CHECKING:
+    from commonhold.chain.governing import ProposalCreated
+    from commonhold.chain.send import Mined, Sender
+    from commonhold.chain.stamp import BlockStamp
     from commonhold.voting import Motion
 
-app = typer.Typer(no_args_is_help=True, help="The council: propose, vote, queue, execute. One group, one vote.")
-settings_app = typer.Typer(no_args_is_help=True, help="What the council may change.")
+app = typer.Typer(no_args_is_help=True, help="Council: propose, vote, queue and execute; one group, one vote.")
+app.add_typer(propose_app, name="propose")
 
-MotionArgument = Annotated[Path, typer.Argument(help="File of a motion: its calls and its description.")]
 ProposalArgument = Annotated[str, typer.Argument(help="Number of the proposal, decimal.")]
 
 
-@settings_app.command("show")
-def show_settings(service: ServiceOption = SERVICE_URL, as_json: JsonOption = False) -> None:
-    """List all settings with what waits. Bounds and steps: `commonhold deployment prove`."""
+@app.command()
+def vote(
+    proposal: ProposalArgument,
+    support: Annotated[str, typer.Argument(help="for, against or abstain.")],
+    key: KeyOption,
+    reason: Annotated[str, typer.Option(help="Why, for everyone to read.")] = "",
+    rpc: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Cast your group's vote, as its root. It cannot be changed."""
+    from commonhold import voting
 
-    async def work() -> None:
-        async with open_service(service) as client:
-            show(await get(client, "/v1/settings"), as_json=as_json, title="Settings")
+    if support not in voting.SUPPORT:
+        raise BadInput(f"vote {support[:40]!r}: expected one of {', '.join(voting.SUPPORT)}")
 
-    run(work())
+    async def act(chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        mined = await voting.vote(sender, number(proposal), support, reason)
+        return {"proposal": proposal, "vote": support, **await _votes(chain, number(proposal), mined.block)}, mined
+
+    common.send(key, rpc, deployment, as_json, act)
+
+
+@app.command()
+def queue(
+    proposal: ProposalArgument,
+    key: KeyOption,
+    rpc: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a proposal that has passed into the timelock, where it waits. Anyone may."""
+
+    async def act(chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import voting
+
+        mined = await voting.queue(sender, await _motion(chain, number(proposal)))
+        ready_at = await _ask(chain, "proposalEta", number(proposal), at=mined.block)
+        return {"proposal": proposal, "ready_at": ready_at}, mined
+
+    common.send(key, rpc, deployment, as_json, act)
+
+
+@app.command()
+def execute(
+    proposal: ProposalArgument,
+    key: KeyOption,
+    rpc: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out a proposal that has waited in the timelock. Anyone may. What loosens then waits in public once more."""
+
+    async def act(chain: Chain, sender: "Sender") -> tuple[common.Row, "Mined"]:
+        from commonhold import voting
+        from commonhold.chain.governing import SettingScheduled, SignerScheduled
+
+        mined = await voting.execute(sender, await _motion(chain, number(proposal)))
+        waits = [event.ready_at for event in mined.events if isinstance(event, SettingScheduled | SignerScheduled)]
+        return {"proposal": proposal, "phase": "executed", "to_enact_at": max(waits, default=None)}, mined
+
+    common.send(key, rpc, deployment, as_json, act)
 
 
 @app.command("list")
-def list_proposals(service: ServiceOption = SERVICE_URL, as_json: JsonOption = False) -> None:
-    """List the proposals, the newest first."""
+def list_proposals(
+    rpc: RpcOption = RPC_URL, deployment: DeploymentOption = DEPLOYMENT, as_json: JsonOption = False
+) -> None:
+    """List all proposals, the newest first. Asks the chain."""
 
     async def work() -> None:
-        async with open_service(service) as client:
-            show(await get(client, "/v1/proposals"), as_json=as_json, title="Proposals")
+        async with open_chain(rpc, deployment) as chain:
+            at = await chain.rpc.head("latest")
+            rows = [await _row(chain, created, at) for created in reversed(await _proposals(chain, at))]
+        show(rows, as_json=as_json, title=f"Proposals at block {at.number}")
 
     run(work())
 
@@ -66,156 +120,88 @@ def show_proposal(
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where a proposal stands, as the contract says now."""
+    """Show a proposal: what it would do, its times, its votes and what it needs. Asks the chain."""
 
     async def work() -> None:
-        from commonhold.voting import STATES
+        from commonhold.cli import motions
 
         async with open_chain(rpc, deployment) as chain:
-            number = _number(proposal)
-            start = await _ask(chain, "proposalSnapshot", number)
-            votes = await _ask(chain, "proposalVotes", number)
-            row: dict[str, object] = {"proposal": proposal, "state": STATES[await _ask(chain, "state", number)]}
-            row |= {"for": votes.for_votes, "against": votes.against_votes, "abstain": votes.abstain_votes}
-            row |= {"vote_start": start, "vote_end": await _ask(chain, "proposalDeadline", number)}
-            row |= {"ready_at": await _ask(chain, "proposalEta", number) or None}
-            if start < (await chain.rpc.head("latest")).timestamp:
-                row["quorum"] = await _ask(chain, "quorum", start)
-            show(row, as_json=as_json)
+            at = await chain.rpc.head("latest")
+            created = await _created(chain, number(proposal), at)
+            classes = await history.class_names(chain, at)
+            calls = [motions.words(chain.deployment, call, classes) for call in _as_motion(created).calls]
+            row = await _row(chain, created, at)
+            row |= {"proposer": address_text(created.proposer), "calls": calls}
+            row |= {"needed": await _needed(chain, created, at), "cast": await _cast(chain, created.proposal_id, at)}
+        show(row, as_json=as_json)
 
     run(work())
 
 
-@app.command("draft-change")
-def draft_change(
-    contract: Annotated[str, typer.Argument(help="Members or Ledger.")],
-    name: Annotated[str, typer.Argument(help="The setting, e.g. useBps.")],
-    value: Annotated[int, typer.Argument(min=0, help="Its new value.")],
-    out: Annotated[Path, typer.Option("--out", help="File for the motion; never overwritten.")],
-    description: Annotated[str, typer.Option(help="Why; it is part of the proposal's number.")],
-    of_class: Annotated[str | None, typer.Option("--class", help="Class name, for a setting of a class.")] = None,
-    deployment: DeploymentOption = DEPLOYMENT,
-) -> None:
-    """Write the motion that changes a setting. Nothing is sent."""
-    from commonhold import voting
-    from commonhold.chain.deployment import Deployment
+async def _row(chain: Chain, created: "ProposalCreated", at: "BlockStamp") -> dict[str, object]:
+    from commonhold.voting import STATES
 
-    if contract not in ("Members", "Ledger"):
-        raise BadInput(f"contract {contract[:40]!r}: expected Members or Ledger")
-    subject = Hash32(bytes(32)) if of_class is None else class_id(of_class)
-    called = voting.change(Deployment.load(deployment), contract, name, subject, value)  # type: ignore[arg-type]
-    calls = [{"target": address_text(called.target), "value": str(called.value), "data": hex_text(called.data)}]
-    write_new(out, json.dumps({"calls": calls, "description": description}, indent=2), what="motion file")
+    which = created.proposal_id
+    return {
+        "proposal": str(which),
+        "description": created.description,
+        "phase": STATES[await _ask(chain, "state", which, at=at)],
+        "vote_start": created.vote_start,
+        "vote_end": await _ask(chain, "proposalDeadline", which, at=at),
+        "ready_at": await _ask(chain, "proposalEta", which, at=at) or None,
+        **await _votes(chain, which, at),
+    }
 
 
-@app.command()
-def propose(
-    motion: MotionArgument,
-    key: KeyOption,
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """As the root of a group: put a motion to the vote."""
-
-    async def work() -> None:
-        from commonhold import voting
-
-        read = read_motion(motion)
-        async with open_chain(rpc, deployment) as chain:
-            number, mined = await voting.propose(chain.sender(key), read)
-            show({"proposal": str(number), **common.mined_row(mined)}, as_json=as_json)
-
-    run(work())
+async def _votes(chain: Chain, proposal: int, at: "BlockStamp") -> dict[str, object]:
+    tally = await chain.rpc.call("Council", chain.deployment.council, "proposalVotes", proposal, at=at)
+    return {"for": tally.for_votes, "against": tally.against_votes, "abstain": tally.abstain_votes}
 
 
-@app.command()
-def vote(
-    proposal: ProposalArgument,
-    support: Annotated[str, typer.Argument(help="for, against or abstain.")],
-    key: KeyOption,
-    reason: Annotated[str, typer.Option(help="Why; everybody can read it.")] = "",
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """As the root of a group: vote."""
-
-    async def work() -> None:
-        from commonhold import voting
-
-        if support not in voting.SUPPORT:
-            raise BadInput(f"vote {support[:40]!r}: expected one of {', '.join(voting.SUPPORT)}")
-        async with open_chain(rpc, deployment) as chain:
-            mined = await voting.vote(chain.sender(key), _number(proposal), support, reason)
-            show({"proposal": proposal, "vote": support, **common.mined_row(mined)}, as_json=as_json)
-
-    run(work())
+async def _needed(chain: Chain, created: "ProposalCreated", at: "BlockStamp") -> int | None:
+    """Votes for or abstaining that it takes; None: not known before the snapshot."""
+    if created.vote_start >= at.timestamp:
+        return None
+    return await _ask(chain, "quorum", created.vote_start, at=at)
 
 
-@app.command()
-def queue(
-    motion: MotionArgument,
-    key: KeyOption,
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """After the vote: let a motion that passed wait in the timelock. Anyone may send it."""
+async def _cast(chain: Chain, proposal: int, at: "BlockStamp") -> list[dict[str, object]]:
+    """Who voted, how and why, in order."""
+    from commonhold.chain.governing import VoteCast
+    from commonhold.voting import SUPPORT
 
-    async def work() -> None:
-        from commonhold import voting
-
-        read = read_motion(motion)
-        async with open_chain(rpc, deployment) as chain:
-            show(common.mined_row(await voting.queue(chain.sender(key), read)), as_json=as_json)
-
-    run(work())
+    return [
+        {"voter": address_text(event.voter), "vote": SUPPORT[event.support], "reason": event.reason}
+        async for event in history.events(chain, "Council", at)
+        if isinstance(event, VoteCast) and event.proposal_id == proposal
+    ]
 
 
-@app.command()
-def execute(
-    motion: MotionArgument,
-    key: KeyOption,
-    rpc: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    as_json: JsonOption = False,
-) -> None:
-    """After the timelock's delay: carry a motion out. Anyone may send it."""
-
-    async def work() -> None:
-        from commonhold import voting
-
-        read = read_motion(motion)
-        async with open_chain(rpc, deployment) as chain:
-            show(common.mined_row(await voting.execute(chain.sender(key), read)), as_json=as_json)
-
-    run(work())
+async def _ask(chain: Chain, function: str, argument: int, *, at: "BlockStamp") -> int:
+    return int(await chain.rpc.call("Council", chain.deployment.council, function, argument, at=at))
 
 
-def read_motion(path: Path) -> "Motion":
-    """The motion in a file. Raises BadInput."""
+async def _proposals(chain: Chain, at: "BlockStamp") -> "list[ProposalCreated]":
+    from commonhold.chain.governing import ProposalCreated
+
+    return [event async for event in history.events(chain, "Council", at) if isinstance(event, ProposalCreated)]
+
+
+async def _created(chain: Chain, proposal: int, at: "BlockStamp") -> "ProposalCreated":
+    found = [created for created in await _proposals(chain, at) if created.proposal_id == proposal]
+    if not found:
+        raise NotFound(f"no proposal {proposal} up to block {at.number}; `commonhold council list` shows all")
+    return found[0]
+
+
+async def _motion(chain: Chain, proposal: int) -> "Motion":
+    """What was proposed, whole: the chain keeps only its hash."""
+    return _as_motion(await _created(chain, proposal, await chain.rpc.head("latest")))
+
+
+def _as_motion(created: "ProposalCreated") -> "Motion":
+    from commonhold.units import Address
     from commonhold.voting import Call, Motion
 
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        calls = [
-            Call(to_address(call["target"]), bytes.fromhex(call["data"].removeprefix("0x")), int(call["value"]))
-            for call in body["calls"]
-        ]
-        return Motion(calls, str(body["description"]))
-    except FileNotFoundError as error:
-        raise BadInput(f"motion file {path}: not found") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"motion file {path}: {type(error).__name__} {error}") from error
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 1 << 256:
-        raise BadInput(f"proposal {text[:90]!r}: expected a decimal number below 2^256")
-    return int(text)
-
-
-async def _ask(chain: Chain, function: str, *args: object) -> Any:
-    at = await chain.rpc.head("latest")
-    return await chain.rpc.call("Council", chain.deployment.council, function, *args, at=at)
+    calls = zip(created.targets, created.calldatas, created.values, strict=True)
+    return Motion([Call(Address(target), data, value) for target, data, value in calls], created.description)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +20,8 @@ from commonhold.cli.common import (
     run,
     show,
 )
-from commonhold.cli.credits import number
 from commonhold.cli.member import DeadlineOption, FilesArgument, MemberArgument, OutOption, app, evidence_hash, sign
-from commonhold.units import Address, CreditId, address_text, to_address, to_hash32
+from commonhold.units import Address, address_text, to_address
 
 if TYPE_CHECKING:
     from commonhold.chain.send import Mined, Sender
@@ -161,29 +160,68 @@ def refuse_gifts(
     _send(None, key, rpc, deployment, as_json, lambda sender, _: actions.refuse_gifts(sender, not accept))
 
 
-@app.command("recover-holdings")
-def recover_holdings(
+@app.command()
+def lapse(
     member: MemberArgument,
     key: KeyOption,
-    asset: Annotated[list[str] | None, typer.Option(help="Asset whose units move.")] = None,
-    credit: Annotated[list[str] | None, typer.Option(help="Credit id that moves.")] = None,
-    lease: Annotated[list[str] | None, typer.Option(help="Lease that moves.")] = None,
     rpc: RpcOption = RPC_URL,
     deployment: DeploymentOption = DEPLOYMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Move what a replaced member has to its successor. Anyone may send it."""
+    """Take a root whose membership is over out of the number of groups. Anyone may send it."""
+    from commonhold import actions
+
+    _send(member, key, rpc, deployment, as_json, actions.lapse)
+
+
+@app.command()
+def standing(
+    member: MemberArgument,
+    rpc: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how an account stands, its group and what is under way, and the nonce to sign for. Asks the chain."""
+    account = to_address(member)
 
     async def work() -> None:
-        from commonhold import actions
-
-        units, seconds = [number(text) for text in asset or ()], [CreditId(number(text)) for text in credit or ()]
-        leases = [to_hash32(text) for text in lease or ()]
         async with open_chain(rpc, deployment) as chain:
-            mined = await actions.recover_holdings(chain.sender(key), to_address(member), units, seconds, leases)
-            show([common.mined_row(one) for one in mined], as_json=as_json, title="Transactions")
+            at = await chain.rpc.head("latest")
+
+            async def ask(function: str, *args: object) -> Any:
+                return await chain.rpc.call("Members", chain.deployment.members, function, *args, at=at)
+
+            slot, recovery = await ask("memberOf", account), await ask("recoveryOf", account)
+            row: dict[str, object] = {
+                "member": address_text(account),
+                "standing": await _standing(ask, account, slot.since),
+                "since": slot.since or None,
+                "until": slot.until or None,
+                "path": [address_text(one) for one in await ask("pathOf", account)],
+                "root": address_text(await ask("rootOf", account)),
+                "refuses_gifts": slot.refuses_gifts,
+                "successor": _account(await ask("successorOf", account)),
+                "detach_ready_at": await ask("detachmentOf", account) or None,
+                "recovery_to": _account(recovery.successor),
+                "recovery_ready_at": recovery.ready_at or None,
+                "nonce": await ask("nonces", account),
+            }
+        show(row, as_json=as_json)
 
     run(work())
+
+
+async def _standing(ask: Callable[..., Awaitable[Any]], account: Address, since: int) -> str:
+    """In one word; who was replaced keeps its slot."""
+    if any(await ask("successorOf", account)):
+        return "replaced"
+    if not since:
+        return "never a member"
+    return "active" if await ask("isActive", account) else "lapsed"
+
+
+def _account(address: bytes) -> str | None:
+    return address_text(address) if any(address) else None
 
 
 def _by_quorum(
