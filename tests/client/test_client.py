@@ -28,7 +28,7 @@ from commonhold.client.lease import EARLY_S, TOLERANCE_MS, Lease
 from commonhold.errors import BadInput
 from commonhold.gateway.asgi import Receive, Scope, Send, answer_json, read_body
 from commonhold.p256 import p256_point, sign_es256
-from commonhold.signing import Receipt, preimage, typed_data
+from commonhold.signing import Receipt, Rotation, Split, TopUp, preimage, typed_data
 from commonhold.units import Hash32, address_text, credit_id, hex_text
 from tests.gateway.peers import ACCESS, ASSET, METER, Issuer, Node, free_port, running, serving
 
@@ -254,3 +254,37 @@ async def test_not_yet_is_given_up_after_the_wait(tmp_path: Path) -> None:
             await client.redeem(CREDIT, 60)
 
     assert refused.value.code == "authorization_pending"
+
+
+async def test_client_goes_on_with_another_key_and_what_was_used_counts_on(tmp_path: Path) -> None:
+    async with leased(tmp_path) as (node, client, lease):
+        await lease.request("GET", "/50")
+        new = ec.generate_private_key(ec.SECP256R1())
+
+        rotated = await client.rotate(lease, new)
+        await rotated.request("GET", "/50")
+        last = await rotated.close()
+
+        (change,) = node.issuer.changes
+        before, after = node.issuer.receipts
+        assert isinstance(change, Rotation)
+        assert change.key_x + change.key_y == p256_point(new.public_key())
+        assert rotated.lease == lease.lease
+        assert after.verify(METER, node.issuer.meter_key, p256_point(new.public_key())) is None
+        assert before.receipt.gpu_ms < after.receipt.gpu_ms == last.receipt.gpu_ms <= rotated.observed_gpu_ms + 5
+
+
+async def test_part_of_a_lease_is_used_with_its_own_key(tmp_path: Path) -> None:
+    async with leased(tmp_path) as (node, client, lease):
+        key = ec.generate_private_key(ec.SECP256R1())
+        part = await client.split(lease.lease, 20, key)
+        await client.top_up(lease.lease, 5)
+
+        async with Client(node.issuer.url, WALLET, key) as other:
+            opened = await other.open(part)
+            await opened.request("GET", "/50")
+            signed = await opened.close()
+
+        assert [type(change) for change in node.issuer.changes] == [Split, TopUp]
+        assert signed.receipt.lease == part != lease.lease
+        assert opened.token.claims.lease == part

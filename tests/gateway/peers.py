@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey
 
 from commonhold import keyfile
-from commonhold.access import dpop
+from commonhold.access import dpop, siwe
 from commonhold.access.token import AccessClaims, grant_json, mint
 from commonhold.gateway.asgi import App, Receive, Scope, Send, answer_json, read_body
 from commonhold.gateway.config import NodeConfig
 from commonhold.gateway.node import Server, serve
 from commonhold.meter.segment import SignedReceipt, SignedSegment
 from commonhold.p256 import p256_point
-from commonhold.signing import Domain, Redemption, digest
+from commonhold.signing import Domain, Redemption, Rotation, Split, TopUp, digest, from_message
 from commonhold.units import Address, AssetId, GpuMs, Hash32, address_text, hex_text, to_address, to_hash32
 
 CHAIN_ID = 31_337
@@ -85,6 +85,7 @@ class Issuer:
     deliveries: int = 0
     receipts: list[SignedReceipt] = field(default_factory=list)
     sessions: dict[Hash32, bytes] = field(default_factory=dict)
+    changes: list[Split | TopUp | Rotation] = field(default_factory=list)
     answer: Callable[[SignedSegment], dict[str, Any] | None] = lambda _: None
 
     def claims(self, session: ec.EllipticCurvePrivateKey, **changes: Any) -> AccessClaims:
@@ -127,7 +128,7 @@ class Issuer:
                 keys = [key.as_dict(private=False) for key in (self.key, *self.published)]
                 await answer_json(send, 200, {"keys": keys})
             case "/nonce":
-                await answer_json(send, 200, {"c_nonce": "n", "expires_in": 60}, nonce)
+                await answer_json(send, 200, {"c_nonce": secrets.token_hex(16), "expires_in": 60}, nonce)
             case "/token":
                 status, content = self._token(dict(parse_qsl(body.decode())), headers.get("dpop", ""))
                 await answer_json(send, status, content, nonce)
@@ -139,12 +140,27 @@ class Issuer:
             case "/v1/receipts":
                 self.receipts.append(SignedReceipt.from_json(orjson.loads(body)))
                 await answer_json(send, 200, {"status": "recorded"})
+            case path if path.startswith("/v1/leases/"):
+                await answer_json(send, 200, {"asset": str(ASSET), "changes": len(self.changes)})
+            case "/v1/lease-changes":
+                await answer_json(send, 200, {"lease": hex_text(self._changed(orjson.loads(body)))})
             case path if path == f"/v1/assets/{ASSET}":
                 row = {"asset": str(ASSET), "units": self.gpus, "uri": self.audience}
                 await answer_json(send, 200, {**row, "meter_key": hex_text(self.meter_key)})
             case path:
                 problem = {"type": "urn:commonhold:problem:not_found", "code": "not_found", "detail": f"no {path}"}
                 await answer_json(send, 404, problem)
+
+    def _changed(self, body: dict[str, Any]) -> Hash32:
+        """The lease that a holder's statement changes; of a split the part."""
+        kinds: dict[str, type[Split | TopUp | Rotation]] = {each.__name__: each for each in (Split, TopUp, Rotation)}
+        statement = from_message(kinds[body["primaryType"]], body["message"])
+        assert statement.change == len(self.changes)
+        self.changes.append(statement)
+        lease = digest(ACCESS, statement) if isinstance(statement, Split) else statement.lease
+        if not isinstance(statement, TopUp):
+            self.sessions[lease] = statement.key_x + statement.key_y
+        return lease
 
     def _token(self, form: dict[str, str], proof: str) -> tuple[int, dict[str, Any]]:
         now_s = int(time.time())
@@ -164,6 +180,11 @@ class Issuer:
             if defect := signed.verify(METER, self.meter_key, self.sessions[lease]):
                 return 400, {"error": "invalid_grant", "error_description": defect}
             self.receipts.append(signed)
+        elif form["subject_token_type"].endswith(":siwe"):
+            siwe.parse(document["message"].encode())
+            lease = to_hash32(orjson.loads(form["authorization_details"])[0]["lease"])
+            assert self.sessions[lease] == shown.point
+            used_ms = max((each.receipt.gpu_ms for each in self.receipts if each.receipt.lease == lease), default=0)
         else:
             redemption = _redemption(document["redemption"])
             lease, used_ms = digest(ACCESS, redemption), 0

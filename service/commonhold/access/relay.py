@@ -18,7 +18,7 @@ from commonhold.access.ask import AccessDenied, InvalidDetails, InvalidGrant, OA
 from commonhold.access.tables import relay
 from commonhold.chain.revert import ContractRefused
 from commonhold.chain.send import Sender
-from commonhold.db import Db, read
+from commonhold.db import Db, ReadDb, read
 from commonhold.errors import LimitExceeded
 from commonhold.limits.rules import Denied
 from commonhold.mirror.read import lease as mirrored_lease
@@ -50,6 +50,12 @@ async def claim(db: Db, lease: Hash32, now_s: int) -> bool:
         where=relay.c.claimed_until <= now_s,
     )
     return (await db.execute(statement)).rowcount == 1
+
+
+async def claimed(db: ReadDb, lease: Hash32, now_s: int) -> bool:
+    """True while a claim stands."""
+    found = sa.select(relay.c.lease).where(relay.c.lease == lease, relay.c.claimed_until > now_s)
+    return (await db.execute(found)).first() is not None
 
 
 async def check_rate(db: Db, holder: Address, now_s: int) -> None:

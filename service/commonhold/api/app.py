@@ -12,6 +12,7 @@ from commonhold.api.deps import AppState, LimitedBodies
 from commonhold.api.pages import routes
 from commonhold.api.routers import (
     assets,
+    changes,
     classes,
     council,
     credits,
@@ -44,6 +45,7 @@ ROUTERS = (
     credits,
     revenue,
     leases,
+    changes,
     council,
     token,
     oauth,

@@ -183,6 +183,14 @@ class LeaseOut(Shape):
     refunded_wei: WeiText | None = Field(description="null: not refunded")
 
 
+class LeaseChangeIn(Shape):
+    """A change of a lease as its holder signed it: the `primaryType` and `message` of its typed data."""
+
+    primaryType: str = Field(description="Split, TopUp or Rotation")
+    message: dict[str, str | int]
+    signature: str
+
+
 class OutcomeOut(Shape):
     """What became of one segment or receipt."""
 

@@ -71,9 +71,9 @@ async def _redeem(
             signed = SignedRedemption.from_json(kept)
         else:
             signed = await client.sign_redemption(credit_id, seconds)
-            _write_private(pending, signed.to_json())
+            write_private(pending, signed.to_json())
         lease = await client.exchange(signed)
-        _write_private(lease_file, lease.to_json())
+        write_private(lease_file, lease.to_json())
         pending.unlink()
     claims = lease.token.claims
     row = {
@@ -96,13 +96,13 @@ async def _call(
 
     body = _body(data)
     async with Client(service, read_wallet(key), read_p256(session_key)) as client:
-        lease = await client.resume(_read_json(lease_file))
+        lease = await client.resume(read_json(lease_file))
         try:
             answer = await lease.request(method.upper(), path, json=body)
             if close:
                 await lease.close()
         finally:
-            _write_private(lease_file, lease.to_json())
+            write_private(lease_file, lease.to_json())
     sys.stdout.buffer.write(answer.content + b"\n")
     if not answer.is_success:
         raise BadInput(f"{method.upper()} {path}: the workload answered {answer.status_code}")
@@ -114,7 +114,7 @@ def _prepare(lease_file: Path, session_key: Path) -> tuple[ec.EllipticCurvePriva
         raise BadInput(f"lease file {lease_file}: exists already; name another with --lease")
     pending = lease_file.with_suffix(".pending.json")
     session = read_p256(session_key) if session_key.exists() else write_p256(session_key)
-    return session, _read_json(pending) if pending.exists() else None
+    return session, read_json(pending) if pending.exists() else None
 
 
 def _body(data: str | None) -> Any:
@@ -128,7 +128,8 @@ def _body(data: str | None) -> Any:
         raise BadInput(f"--data: expected JSON, got {data[:40]!r}: {error}") from error
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a lease file has. Raises BadInput."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -137,7 +138,7 @@ def _read_json(path: Path) -> Any:
         raise BadInput(f"lease file {path}: {error}") from error
 
 
-def _write_private(path: Path, body: Any) -> None:
+def write_private(path: Path, body: Any) -> None:
     """Replaces the file in one step, readable by its owner alone."""
     new = path.with_name(path.name + ".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

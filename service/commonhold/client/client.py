@@ -15,13 +15,14 @@ from typing import Any, Self
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from eth_account.messages import encode_defunct, encode_typed_data
 
 from commonhold.client.lease import Lease
 from commonhold.client.service import Deployment, NodeAsset, Service, Token
+from commonhold.client.signin import sign_in_message
 from commonhold.errors import BadInput
 from commonhold.p256 import p256_point
-from commonhold.signing import Redemption, digest, from_message, typed_data
+from commonhold.signing import Redemption, Rotation, Split, TopUp, digest, from_message, typed_data
 from commonhold.units import Address, AssetId, Hash32, credit_parts, hex_text, to_address, to_hash32
 
 DEADLINE_S = 600  # how long a signed redemption can still be sent to the chain
@@ -68,7 +69,7 @@ class Client:
         except ValueError as e:
             raise BadInput(f"wallet key of {len(wallet_key)} bytes: expected a secp256k1 key of 32") from e
         self.session_key = session_key or ec.generate_private_key(ec.SECP256R1())
-        self._clock_s = clock_s
+        self._clock_s, self._wait_s = clock_s, wait_s
         tls = httpx.create_ssl_context()
         # trust_env: a proxy from the environment must not see tokens.
         self._http = httpx.AsyncClient(base_url=service_url, verify=tls, trust_env=False, timeout=30)
@@ -127,6 +128,71 @@ class Client:
         issued = await self._service.token("redemption", signed.document, asset=asset, lease=signed.lease)
         return self._lease(signed.lease, issued, asset, deployment)
 
+    async def open(self, lease: Hash32, *, observed_gpu_ms: int = 0, requests: int = 0) -> Lease:
+        """A lease that the wallet holds, whose present session key is this client's: by signing in. For the part that a
+        split made, or a lease whose key was rotated: then with what was observed before, or its receipts are disputed.
+
+        Raises ServiceRefused, Unreachable, TokenNotOurs.
+        """
+        row = await self._service.get(f"/v1/leases/{hex_text(lease)}")
+        asset = await self._service.asset(AssetId(int(row["asset"])))
+        deployment, issuer, nonce = (
+            await self._known(),
+            await self._service.issuer(),
+            await self._service.sign_in_nonce(),
+        )
+        urn = f"urn:commonhold:lease:{hex_text(lease)}"
+        message = sign_in_message(self.address, issuer, deployment.chain_id, nonce, (urn, asset.uri), self._clock_s())
+        signature = self._wallet.sign_message(encode_defunct(text=message)).signature
+        document = {"message": message, "signature": hex_text(bytes(signature))}
+        issued = await self._service.token("siwe", document, asset=asset, lease=lease)
+        return self._lease(lease, issued, asset, deployment, observed_gpu_ms, requests)
+
+    async def split(self, lease: Hash32, seconds: int, session_key: ec.EllipticCurvePrivateKey) -> Hash32:
+        """Part of a lease is one of its own, of another session key; its id. The service pays the gas.
+
+        `Client(url, wallet, session_key).open(part)` uses it. Raises ServiceRefused, Unreachable.
+        """
+        x, y = _halves(session_key)
+        deployment, change = await self._known(), await self._next_change(lease)
+        return await self._change(deployment, Split(lease, seconds, x, y, change, self._clock_s() + DEADLINE_S))
+
+    async def top_up(self, lease: Hash32, seconds: int) -> None:
+        """More of the wallet's credits are in the lease; its next token allows for them. The service pays the gas.
+
+        Raises ServiceRefused (limits and their numbers in `details`), Unreachable.
+        """
+        deployment, change = await self._known(), await self._next_change(lease)
+        await self._change(deployment, TopUp(lease, seconds, change, self._clock_s() + DEADLINE_S))
+
+    async def rotate(self, lease: Lease, session_key: ec.EllipticCurvePrivateKey) -> Lease:
+        """The same lease under another session key, which this client goes on with; what was used counts on. The time
+        so far is signed for with the old key first, which proves use for an hour more. The service pays the gas.
+
+        Raises what `Lease.close` and `open` raise; after the first, nothing has changed.
+        """
+        await lease.close()
+        await self.rotate_key(lease.lease, session_key)
+        kept = lease.to_json()
+        return await self.open(lease.lease, observed_gpu_ms=kept["observed_gpu_ms"], requests=kept["requests"])
+
+    async def rotate_key(self, lease: Hash32, session_key: ec.EllipticCurvePrivateKey) -> None:
+        """The lease is bound to another session key, and this client has it. Raises ServiceRefused, Unreachable."""
+        x, y = _halves(session_key)
+        deployment, change = await self._known(), await self._next_change(lease)
+        await self._change(deployment, Rotation(lease, x, y, change, self._clock_s() + DEADLINE_S))
+        self.session_key = session_key
+        self._service = Service(self._http, session_key, self._clock_s, self._wait_s)
+
+    async def _next_change(self, lease: Hash32) -> int:
+        return int((await self._service.get(f"/v1/leases/{hex_text(lease)}"))["changes"])
+
+    async def _change(self, deployment: Deployment, statement: Split | TopUp | Rotation) -> Hash32:
+        data = typed_data(deployment.access, statement)
+        signature = self._wallet.sign_message(encode_typed_data(full_message=data)).signature
+        body = {"primaryType": data["primaryType"], "message": data["message"], "signature": hex_text(bytes(signature))}
+        return to_hash32(str((await self._service.change(body))["lease"]))
+
     async def resume(self, kept: Mapping[str, Any]) -> Lease:
         """The lease that `Lease.to_json` described; the session key must be the same.
 
@@ -168,3 +234,8 @@ class Client:
             observed_gpu_ms=observed_gpu_ms,
             requests=requests,
         )
+
+
+def _halves(key: ec.EllipticCurvePrivateKey) -> tuple[Hash32, Hash32]:
+    point = p256_point(key.public_key())
+    return Hash32(point[:32]), Hash32(point[32:])

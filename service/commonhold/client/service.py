@@ -4,7 +4,7 @@ check offline."""
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from commonhold.access import dpop
-from commonhold.access.token import AccessClaims, TokenInvalid, key_set, verify
+from commonhold.access.token import GRANT_TYPE, AccessClaims, TokenInvalid, key_set, verify
 from commonhold.client.errors import ServiceRefused, TokenNotOurs, Unreachable
 from commonhold.meter.segment import SignedReceipt
 from commonhold.p256 import p256_point
@@ -33,6 +33,10 @@ class Deployment:
 
     access: Domain
     meter: Domain
+
+    @property
+    def chain_id(self) -> int:
+        return self.access.chain_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,8 @@ class Service:
         return NodeAsset(asset, str(row["uri"]), gpus, bytes.fromhex(row["meter_key"][2:]))
 
     async def token(self, subject: str, document: Mapping[str, Any], *, asset: NodeAsset, lease: Hash32) -> Token:
-        """The token for a signed statement: redemption or receipt. Repeats the same request while the service is not
-        ready, for `wait_s` at most; a repeat spends nothing twice.
+        """The token for a signed statement: redemption, receipt or sign-in. Repeats the same request while the service
+        is not ready, for `wait_s` at most; a repeat spends nothing twice.
 
         Raises ServiceRefused, Unreachable, TokenNotOurs.
         """
@@ -93,8 +97,10 @@ class Service:
             "subject_token": base64.urlsafe_b64encode(orjson.dumps(document)).rstrip(b"="),
             "resource": asset.uri,
         }
+        if subject == "siwe":  # the message names its lease for people, this names it for the service
+            form["authorization_details"] = orjson.dumps([{"type": GRANT_TYPE, "lease": hex_text(lease)}])
         body = urlencode(form).encode()
-        answer = await self._patiently(body)
+        answer = await self._patiently(lambda: self._exchange(body))
         return await self.checked(str(answer.get("access_token")), asset, lease, self._clock_s())
 
     async def receipt(self, signed: SignedReceipt) -> None:
@@ -102,16 +108,36 @@ class Service:
         content = orjson.dumps(signed.to_json())
         _answer(await self._send("POST", "/v1/receipts", content=content, kind="application/json"))
 
+    async def sign_in_nonce(self) -> str:
+        """A nonce for one sign-in message. Raises ServiceRefused, Unreachable."""
+        response = await self._send("POST", "/nonce")
+        self._keep_nonce(response)
+        return str(_answer(response)["c_nonce"])
+
+    async def issuer(self) -> str:
+        """The service's public URL, which sign-in messages name. Raises ServiceRefused, Unreachable."""
+        return str((await self._discovered())["issuer"])
+
+    async def change(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The lease as a signed change leaves it; the request is repeated while the service says "not yet", and a
+        repeat changes nothing twice. Raises ServiceRefused, Unreachable."""
+        content = orjson.dumps(body)
+
+        async def sent() -> Mapping[str, Any]:
+            return _answer(await self._send("POST", "/v1/lease-changes", content=content, kind="application/json"))
+
+        return await self._patiently(sent)
+
     async def get(self, path: str) -> Mapping[str, Any]:
         """The JSON answer. Raises ServiceRefused, Unreachable."""
         return _answer(await self._send("GET", path))
 
-    async def _patiently(self, body: bytes) -> Mapping[str, Any]:
+    async def _patiently(self, ask: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._wait_s
         while True:
             try:
-                return await self._exchange(body)
+                return await ask()
             except (ServiceRefused, Unreachable) as e:
                 if e.code != "authorization_pending" and e.status != 503:
                     raise

@@ -110,8 +110,11 @@ async def redemption(db: ReadDb, redemption: signing.Redemption, *, now_s: int, 
     return await _redeemable(db, *of, now_s=now_s, window_seconds=window_seconds, key=key)
 
 
-async def top_up(db: ReadDb, statement: signing.TopUp, *, now_s: int, window_seconds: int) -> Decision:
-    """Whether Access would redeem more credits into the lease. The signature is not looked at here."""
+async def lease_change(
+    db: ReadDb, statement: signing.Split | signing.TopUp | signing.Rotation, *, now_s: int, window_seconds: int
+) -> Decision:
+    """Whether Access would change the lease so. Neither the signature is looked at here, nor what only the chain's
+    clock decides: how much can be split off, and whether the last rotation is long enough ago."""
     lease = await read.lease(db, statement.lease)
     if now_s > statement.deadline:
         return Denied("DeadlinePassed", f"the statement's deadline was {statement.deadline}, now is {now_s}")
@@ -125,8 +128,22 @@ async def top_up(db: ReadDb, statement: signing.TopUp, *, now_s: int, window_sec
             f"the statement is about change {statement.change} of the lease, its next is {lease.changes}",
             {"got": statement.change, "expected": lease.changes},
         )
-    of = (lease.credit_id, lease.holder, statement.amount)
-    return await _redeemable(db, *of, now_s=now_s, window_seconds=window_seconds)
+    if isinstance(statement, signing.TopUp):
+        of = (lease.credit_id, lease.holder, statement.amount)
+        return await _redeemable(db, *of, now_s=now_s, window_seconds=window_seconds)
+    if p256.p256_key(statement.key_x + statement.key_y) is None:
+        return Denied("BadSessionKey", "the session key is no point of P-256")
+    if isinstance(statement, signing.Rotation):
+        return Allowed(0)
+    if statement.amount == 0:
+        return Denied("NoAmount", "asked to split off 0 seconds")
+    if statement.amount > lease.seconds:
+        return Denied(
+            "SplitTooLarge",
+            f"the lease has {lease.seconds} s, asked to split off {statement.amount} s",
+            {"most": lease.seconds, "asked_s": statement.amount},
+        )
+    return _ended(lease.window, now_s, window_seconds) or Allowed(lease.seconds - statement.amount)
 
 
 async def _redeemable(

@@ -36,7 +36,7 @@ async def leases(
         at=at,
         part=page.slice,
     )
-    return [_shown(state, row) for row in rows]
+    return [shown(state, row) for row in rows]
 
 
 @router.get("/leases/{lease}", response_model=LeaseOut)
@@ -45,7 +45,7 @@ async def lease(lease: str, db: Read, at: At, state: State) -> LeaseOut:
     row = await read.lease(db, to_hash32(lease), at)
     if row is None:
         raise NotFound(f"no lease {hex_text(to_hash32(lease))}")
-    return _shown(state, row)
+    return shown(state, row)
 
 
 @router.get("/redemptions/typed-data", response_model=TypedData)
@@ -87,7 +87,8 @@ async def check_redemption(ask: RedemptionIn, db: Read, at: AtBlock, state: Stat
     return RedemptionAllowed(allowed=True, headroom_s=decision.headroom, lease=lease)
 
 
-def _shown(state: AppState, row: read.LeaseRow) -> LeaseOut:
+def shown(state: AppState, row: read.LeaseRow) -> LeaseOut:
+    """The lease as clients see it."""
     return LeaseOut(
         lease=row.lease,
         holder=row.holder,
