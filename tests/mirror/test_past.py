@@ -92,11 +92,11 @@ async def test_lists_come_in_parts(engine: AsyncEngine) -> None:
             await apply(db, stamp(number), event)
         owners = await mirror.owner_of(db, NODE)
 
-        assert [owner.units for owner in owners] == [6_000_000, 1_500_000, 500_000]
+        assert [owner.units for owner in owners] == [5_999_000, 1_501_000, 500_000]
         for at in (None, Past(BlockNumber(LAST))):
             assert await mirror.owner_of(db, NODE, at, slice(1, 3)) == owners[1:3]
             assert await mirror.members(db, at, slice(2, 9)) == (await mirror.members(db))[2:]
-        assert await mirror.newest_leases(db, 1) == await mirror.leases(db)
+        assert await mirror.newest_leases(db, 1) == (await mirror.leases(db))[-1:]
         assert await mirror.newest_anchors(db, 1) == (await mirror.anchors(db))[1:]
         assert await mirror.gateways(db) == ["https://node.example"]
         assert (await mirror.counts(db))["holdings"] == len(await mirror.holdings(db))
