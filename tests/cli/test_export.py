@@ -36,12 +36,12 @@ def test_an_export_is_files_and_a_manifest(run: Run, url: str, tmp_path: Path) -
     out = tmp_path / "out"
     asked = ("--database-url", url, "--table", "holdings", "--table", "members")
 
-    code, printed, err = run("export", out, *asked, "--at", 12, "--json")
+    code, printed, err = run("export", out, *asked, "--at", 13, "--json")
 
     assert (code, err) == (0, "")
     manifest = json.loads(printed)
     assert manifest == json.loads((out / "manifest.json").read_text())
-    assert (manifest["block"], [file["view"] for file in manifest["files"]]) == (12, ["members", "holdings"])
+    assert (manifest["block"], [file["view"] for file in manifest["files"]]) == (13, ["members", "holdings"])
     for file in manifest["files"]:
         assert pq.read_metadata(out / file["file"]).num_rows == file["rows"] == 3
 
