@@ -11,7 +11,7 @@ from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.governing import ProposalCreated
 from commonhold.chain.send import Mined, Sender
 from commonhold.errors import CommonholdError
-from commonhold.units import Address, Hash32, keccak256
+from commonhold.units import Address, Hash32, address_text, keccak256
 
 # Governor's states, in its order. Source: OpenZeppelin, IGovernor.ProposalState.
 STATES: Final = ("pending", "active", "canceled", "defeated", "succeeded", "queued", "expired", "executed")
@@ -37,6 +37,13 @@ class Motion:
     def arguments(self) -> tuple[list[Address], list[int], list[bytes]]:
         """As the Governor takes the calls."""
         return [c.target for c in self.calls], [c.value for c in self.calls], [c.data for c in self.calls]
+
+    def by(self, proposer: Address) -> "Motion":
+        """The same, for this proposer alone: nobody who sees it first can propose it, and then cancel it.
+
+        Source: OpenZeppelin, Governor._isValidDescriptionForProposer.
+        """
+        return Motion(self.calls, f"{self.description}\n#proposer={address_text(proposer).lower()}")
 
     @property
     def description_hash(self) -> Hash32:

@@ -59,6 +59,7 @@ async def test_a_limit_gets_tighter_at_once_and_looser_after_two_weeks(terminal:
     assert (shown["phase"], shown["for"], shown["against"], shown["needed"]) == ("executed", 3, 0, 3)
     assert shown["calls"] == [f"Ledger.change: name useBps, subject {COMPUTE}, value 1900"]
     assert [vote["vote"] for vote in shown["cast"]] == ["for"] * 3
+    assert shown["description"].endswith("#proposer=" + shown["proposer"].lower())  # nobody else could propose it
     assert [row["proposal"] for row in await terminal.ask("council", "list")] == [number]
 
     _, to_enact_at = await decide(terminal, "change", "admissionsPerDay", 120)

@@ -193,7 +193,7 @@ def _propose(motion: "Motion", key: Path, anyway: bool, rpc: str, deployment: Pa
 
         if not anyway:
             await _try(chain, motion)
-        proposal, mined = await voting.propose(sender, motion)
+        proposal, mined = await voting.propose(sender, motion.by(sender.address))
         council, d = chain.deployment.council, chain.deployment
         start = int(await chain.rpc.call("Council", council, "proposalSnapshot", proposal, at=mined.block))
         end = int(await chain.rpc.call("Council", council, "proposalDeadline", proposal, at=mined.block))
