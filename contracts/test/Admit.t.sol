@@ -23,7 +23,6 @@ contract AttesterContract is IERC1271 {
     }
 }
 
-/// forge-config: default.fuzz.runs = 200
 contract AdmitTest is Base {
     function testAdmit(address account, bytes32 nullifier, uint48 until) public {
         vm.assume(_isNew(account));

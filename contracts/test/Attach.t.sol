@@ -10,7 +10,6 @@ import {IQuorum} from "../src/interfaces/IQuorum.sol";
 import {Standing} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract AttachTest is Base {
     function testAttach() public {
         IMembers.Attachment memory a = IMembers.Attachment(affiliate, provider, 0, DEADLINE);
@@ -33,7 +32,6 @@ contract AttachTest is Base {
 
     /// (T-REX updateIdentity moves the wallet and not the balance, and locks it): what it owns and has acquired counts
     /// for the group in the same transaction.
-    /// forge-config: default.fuzz.runs = 1000
     function testAttachMovesUnitsAndCredits(uint64 own, uint64 other, uint64 used, uint64 usedByOther) public {
         own = uint64(bound(own, 0, MOST_HELD));
         other = uint64(bound(other, 0, MOST_HELD));

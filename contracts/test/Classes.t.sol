@@ -8,7 +8,6 @@ import {Registry} from "../src/Registry.sol";
 import {Base} from "./Base.t.sol";
 
 /// Classes, how the ledger is made, and the registry whose code it runs.
-/// forge-config: default.fuzz.runs = 200
 contract ClassesTest is Base {
     ILedger.ClassParams internal fresh =
         ILedger.ClassParams("compute/b200", Kind.COMPUTE, "B200 GPU", HOLD_BPS, USE_BPS, 3, FLOOR);

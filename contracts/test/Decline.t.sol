@@ -7,7 +7,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract DeclineTest is Base {
     uint256 internal asset;
 
@@ -16,7 +15,6 @@ contract DeclineTest is Base {
         asset = registerMachine(provider, MOST_HELD);
     }
 
-    /// forge-config: default.fuzz.runs = 1000
     function testDecline(uint64 gift, uint64 units) public {
         gift = uint64(bound(gift, 0, MOST_HELD));
         units = uint64(bound(units, 0, gift));

@@ -11,7 +11,6 @@ import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
 /// Leaving a group is the way to evade a limit: it takes a quorum, a delay, and the silence of the others.
-/// forge-config: default.fuzz.runs = 200
 contract DetachTest is Base {
     uint48 internal constant READY = START + DETACH_DELAY;
 

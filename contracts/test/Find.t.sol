@@ -6,7 +6,6 @@ import {IQuorum} from "../src/interfaces/IQuorum.sol";
 import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract FindTest is Base {
     function testFind(bytes32 evidence) public {
         vm.assume(evidence != 0);

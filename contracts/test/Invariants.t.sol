@@ -192,6 +192,7 @@ contract Books is Handler {
 /// The books are checked after every tenth call: what is once out of balance stays so, and checking takes nine tenths of
 /// the time.
 /// forge-config: default.invariant.runs = 32
+/// forge-config: deep.invariant.runs = 1000
 /// forge-config: default.invariant.depth = 100
 /// forge-config: default.invariant.check-interval = 10
 /// forge-config: default.invariant.fail-on-revert = true

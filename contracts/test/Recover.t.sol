@@ -12,7 +12,6 @@ import {Base} from "./Base.t.sol";
 
 /// A lost key: the account is replaced in its place, and stays in its group. What it holds is moved in RecoverUnits and
 /// RecoverCredits.
-/// forge-config: default.fuzz.runs = 200
 contract RecoverTest is Base {
     uint48 internal constant READY = START + RECOVERY_DELAY;
 

@@ -6,7 +6,6 @@ import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Base} from "./Base.t.sol";
 
 /// What a member has whose key was lost: all of it goes to its successor, and nothing else changes.
-/// forge-config: default.fuzz.runs = 200
 contract RecoverUnitsTest is Base {
     uint256 internal asset;
     uint256[] internal assets;
@@ -19,7 +18,6 @@ contract RecoverUnitsTest is Base {
         successor = _actor("successor");
     }
 
-    /// forge-config: default.fuzz.runs = 1000
     function testRecoverUnits(uint64 amount, uint64 moved, bool controlled) public {
         moved = uint64(bound(moved, 0, 20 * GPU));
         amount = uint64(bound(amount, 0, type(uint64).max));

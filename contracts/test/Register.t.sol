@@ -6,11 +6,9 @@ import {IQuorum} from "../src/interfaces/IQuorum.sol";
 import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract RegisterTest is Base {
     /// sei-cosmos 167 let the first delegation have all; vault-v2 744 refuses deposits while little is in. Here the floor
     /// limits the first units of a class as well, and what exceeds a limit goes to the commons.
-    /// forge-config: default.fuzz.runs = 1000
     function testRegister(uint64 units, uint64 share, uint8 level, uint48 expiresAt) public {
         units = uint64(bound(units, 1, MAX_UNITS));
         share = uint64(bound(share, 0, units));
@@ -74,7 +72,6 @@ contract RegisterTest is Base {
     }
 
     /// Each share takes what is left of its group's limit at that moment, the commons what is left of the units.
-    /// forge-config: default.fuzz.runs = 1000
     function testRegisterSplitInsideOneGroup(uint64 first, uint64 second, uint64 third) public {
         first = uint64(bound(first, 0, 2 * MOST_HELD));
         second = uint64(bound(second, 0, 2 * MOST_HELD));
@@ -116,7 +113,6 @@ contract RegisterTest is Base {
     }
 
     /// Prime Intellect ComputeRegistry kept 2^32 + 5 units as 5: no number is cut on its way; the total of a class ends below 2^63.
-    /// forge-config: default.fuzz.runs = 1000
     function testRegisterTotalTooLarge(uint64 first, uint64 second) public {
         first = uint64(bound(first, 1, MAX_UNITS));
         second = uint64(bound(second, uint256(MAX_UNITS) - first + 1, type(uint64).max));

@@ -6,7 +6,6 @@ import {IQuorum} from "../src/interfaces/IQuorum.sol";
 import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract RenewAppraisalTest is Base {
     ILedger.Appraisal internal a; // the appraisal that the asset was registered with, changed by each test
     uint256 internal asset;

@@ -6,7 +6,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {Signature} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract RetireTest is Base {
     ILedger.Appraisal internal a;
     uint256 internal asset;
@@ -94,7 +93,6 @@ contract RetireTest is Base {
         assertEq(ledger.classOf(TEXT).total, GPU);
     }
 
-    /// forge-config: default.fuzz.runs = 1000
     function testSync(uint64 moved, bool together) public {
         moved = uint64(bound(moved, 0, 10 * GPU));
         if (together) attach(developer, provider);

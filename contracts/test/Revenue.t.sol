@@ -5,7 +5,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {Base} from "./Base.t.sol";
 
 /// What units earn, whose it is, and that none of it is lost on the way.
-/// forge-config: default.fuzz.runs = 200
 contract RevenueTest is Base {
     uint256 internal constant ACCOUNTS = 4;
 
@@ -23,7 +22,6 @@ contract RevenueTest is Base {
     /// A random history of revenue, transfers, gifts back and claims. What an account can claim at any time is what it
     /// earned, less one of the smallest unit at most, however often its units moved; and the sum of all, paid and owed, is
     /// what accrued, to the smallest unit but the fractions of each.
-    /// forge-config: default.fuzz.runs = 1000
     function testRevenueAgainstThePlainModel(uint256[16] memory seeds) public {
         uint256 accrued;
         for (uint256 i; i < seeds.length; ++i) {

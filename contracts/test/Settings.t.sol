@@ -265,6 +265,7 @@ contract SettingsTest is Base {
 
     /// Whatever is tried, a year moves a limit by no more than five steps. A history of 73 tries a run: fewer runs.
     /// forge-config: default.fuzz.runs = 50
+    /// forge-config: deep.fuzz.runs = 1000
     function testHowFarAYearGoes(uint256 seed) public {
         uint256 bps = HOLD_BPS;
         for (uint256 day; day < 365; day += 5) {

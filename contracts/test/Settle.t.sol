@@ -10,6 +10,7 @@ import {Base} from "./Base.t.sol";
 
 /// Fewer runs than elsewhere: two P-256 signatures are made and checked in each.
 /// forge-config: default.fuzz.runs = 200
+/// forge-config: deep.fuzz.runs = 2000
 contract SettleTest is Base {
     uint64 internal constant AMOUNT = 100_000; // seconds of the lease
     uint128 internal constant PRICE = 7;
@@ -27,7 +28,6 @@ contract SettleTest is Base {
     }
 
     /// Time only grows; each settlement pays the difference, rounded down once over the whole lease.
-    /// forge-config: default.fuzz.runs = 1000
     function testSettle(uint64 first, uint64 second) public {
         first = uint64(bound(first, 1, AMOUNT * 1000 - 1));
         second = uint64(bound(second, first + 1, AMOUNT * 1000));
@@ -121,7 +121,6 @@ contract SettleTest is Base {
     }
 
     /// Not a millisecond more than the machine's GPUs had time for, to the last of its fractions.
-    /// forge-config: default.fuzz.runs = 1000
     function testSettleOverWallClock(uint64 units, uint32 elapsed, uint64 gpuMs) public {
         units = uint64(bound(units, 1e6 * uint64(AMOUNT) / WINDOW + 1, 1_000 * GPU));
         elapsed = uint32(bound(elapsed, 0, end + SETTLE_DELAY - START));

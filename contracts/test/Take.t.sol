@@ -7,7 +7,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract TakeTest is Base {
     uint256 internal asset;
 
@@ -17,7 +16,6 @@ contract TakeTest is Base {
     }
 
     /// The model: who is below the limit gets the units, the operator the price, rounded up.
-    /// forge-config: default.fuzz.runs = 1000
     function testTake(uint64 held, uint64 units, uint128 price) public {
         held = uint64(bound(held, 1, MOST_HELD));
         price = uint128(bound(price, 0, COMMONS_PRICE));

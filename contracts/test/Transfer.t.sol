@@ -8,7 +8,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {Base} from "./Base.t.sol";
 
 /// Units of the ledger; credits of Access below.
-/// forge-config: default.fuzz.runs = 200
 contract TransferTest is Base {
     uint256 internal asset;
     address internal lapsed;
@@ -21,7 +20,6 @@ contract TransferTest is Base {
     }
 
     /// The model of a transfer: whatever the numbers, the contract does what these lines say and nothing else.
-    /// forge-config: default.fuzz.runs = 1000
     function testTransfer(uint64 before, uint256 units, bool together) public {
         before = uint64(bound(before, 1, MOST_HELD));
         units = units % 4 == 0 ? units : bound(units, 0, MOST_HELD + 1);
@@ -192,7 +190,6 @@ contract TransferTest is Base {
     }
 }
 
-/// forge-config: default.fuzz.runs = 200
 contract TransferCreditsTest is Base {
     uint256 internal asset;
     uint256 internal id;
@@ -206,7 +203,6 @@ contract TransferCreditsTest is Base {
         grant(id, developer, MOST_USED);
     }
 
-    /// forge-config: default.fuzz.runs = 1000
     function testTransferCredits(uint64 before, uint64 amount, bool together) public {
         before = uint64(bound(before, 1, MOST_USED));
         amount = uint64(bound(amount, 0, MOST_USED));

@@ -13,7 +13,6 @@ import {ILedger} from "../src/interfaces/ILedger.sol";
 import {Kind} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
-/// forge-config: default.fuzz.runs = 200
 contract ViewsTest is Base {
     function testMembers() public view {
         assertEq(members.attesters(), addressesOf(attesterKeys));
@@ -148,7 +147,6 @@ contract ViewsTest is Base {
     }
 
     /// The three views of one limit agree, and `headroom` is what a transfer accepts to the unit.
-    /// forge-config: default.fuzz.runs = 1000
     function testLimits(uint64 total, uint64 held, uint16 seed) public {
         total = uint64(bound(total, 1, MAX_UNITS / 2));
         uint256 asset = register(machine(total), oneShare(provider, total));
