@@ -165,6 +165,9 @@ contract RevenueTest is Base {
         emit ILedger.CommonsClaimed(affiliate, part / 3);
         ledger.claimCommons(affiliate);
         assertEq(coin.balanceOf(affiliate), part / 3);
+        (uint256 accrued, uint256 claimed) = ledger.revenueTotals();
+        assertEq(accrued, amount);
+        assertEq(claimed, part / 3);
         vm.expectRevert(abi.encodeWithSelector(ILedger.NothingToClaim.selector, affiliate));
         ledger.claimCommons(affiliate);
         vm.expectRevert(abi.encodeWithSelector(ILedger.NothingToClaim.selector, address(ledger)));

@@ -1,5 +1,6 @@
 """Contracts that are not ours, as built elsewhere: their files, and transactions to them on a development chain."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from eth_abi.abi import encode
 from commonhold.chain.node import Anvil
 from commonhold.units import Address, address_text, keccak256, to_address
 
+MINED_S = 30
 Word = Mapping[str, Any]  # one entry of an ABI
 
 
@@ -81,7 +83,11 @@ class Chain:
         if to is not None:
             words["to"] = address_text(to)
         sent = await self._anvil.request("eth_sendTransaction", words)
-        receipt: Mapping[str, Any] | None = await self._anvil.request("eth_getTransactionReceipt", sent)
-        if receipt is None or receipt["status"] != "0x1":
+        receipt: Mapping[str, Any] | None = None
+        async with asyncio.timeout(MINED_S):
+            # The node answers when it has the transaction, mines it right after, and tells nobody when.
+            while (receipt := await self._anvil.request("eth_getTransactionReceipt", sent)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        if receipt["status"] != "0x1":
             raise RuntimeError(f"transaction {sent} to {address_text(to) if to else 'nobody'}: refused")
         return receipt
