@@ -103,8 +103,7 @@ abstract contract UnitsHandler is Base {
         ILedger.Asset memory stored = ledger.assetOf(asset);
         if (stored.commonsPrice == 0) return;
         price = uint128(bound(price, 0, stored.commonsPrice - 1));
-        bool isLower =
-            _try(stored.operator, address(ledger), abi.encodeCall(ILedger.lowerCommonsPrice, (asset, price)));
+        bool isLower = _try(stored.operator, address(ledger), abi.encodeCall(ILedger.lowerCommonsPrice, (asset, price)));
         assertEq(isLower, !_isReplaced(stored.operator), "by the operator, while its key is not lost");
     }
 
