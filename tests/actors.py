@@ -98,12 +98,12 @@ def genesis() -> Genesis:
     )
 
 
-async def deploy_on(anvil: Anvil) -> Deployment:
-    """The contracts stand on the chain, and the funded roles can pay for gas."""
+async def deploy_on(anvil: Anvil, made_with: Genesis | None = None) -> Deployment:
+    """The contracts stand on the chain, and the funded roles can pay for gas. None: with `genesis()`."""
     for role in FUNDED:
         await anvil.fund(address_text(address_of(role)), 10**20)
     async with Rpc(anvil.url) as rpc:
-        return await deploy(rpc, key_of("deployer"), genesis())
+        return await deploy(rpc, key_of("deployer"), made_with or genesis())
 
 
 @dataclass

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from commonhold.chain.node import start_anvil
 from commonhold.chain.rpc import Rpc
-from tests.actors import ANVIL, ROOT, Deployed, deploy_on
+from tests.actors import ANVIL, ROOT, WEEK_S, Deployed, deploy_on, genesis
 from tests.bench.gas import ours, peers
 from tests.bench.gas.built import Chain
 
@@ -38,7 +38,8 @@ async def main() -> None:
     gas: dict[str, int] = {}
     async with start_anvil(ANVIL, auto_impersonate=True) as anvil:
         version = str(await anvil.request("web3_clientVersion"))
-        deployment = await deploy_on(anvil)
+        # A week, as by default: on its last day a vote is dearer, since it may prolong the voting.
+        deployment = await deploy_on(anvil, replace(genesis(), voting_period=WEEK_S))
         parts: tuple[Callable[[Deployed], Awaitable[dict[str, int]]], ...] = (ours.units, ours.access, ours.council)
         for part in parts:
             before = await anvil.snapshot()
