@@ -270,7 +270,7 @@ async def _try(contracts: Path, mutant: Mutant, by: str) -> Verdict:
     """By the test that killed it the last time, by those nearby, and by all."""
     began = time.monotonic()
     near = [("--match-path", f"test/{each}.t.sol") for each in NEAREST.get(mutant.file.removesuffix(".sol"), ())]
-    last = [("--match-test", f"^{by}$")] if by.isidentifier() else []
+    last = [("--match-test", rf"^{by}\(")] if by.isidentifier() else []
     code, said = 0, ""
     for only in (*last, *near, ()):
         code, said = await _forge(contracts, mutant.number, *only)
