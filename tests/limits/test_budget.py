@@ -25,8 +25,8 @@ class Model:
     receipted_ms: int = 0
 
     def open(self, limit_ms: int) -> None:
-        if self.limit_ms is None:
-            self.limit_ms = limit_ms
+        self.limit_ms = limit_ms  # again: the lease has changed
+        self.receipted_ms = min(self.receipted_ms, limit_ms)
 
     def reserve(self, quantum_ms: int) -> int | None:
         if self.limit_ms is None or self.receipted_ms >= self.limit_ms:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold import worker
 from commonhold.chain.decode import UnknownEvent
+from commonhold.chain.deploy import deploy
 from commonhold.chain.deployment import WrongChain
 from commonhold.chain.rpc import Rpc
 from commonhold.db import read, write
@@ -21,9 +22,9 @@ from commonhold.mirror.digest import KEEP
 from commonhold.mirror.follow import FinalityViolated, Follower, Progress
 from commonhold.mirror.tables import HISTORY, STATE, block, cursor, event
 from commonhold.mirror.tables import digest as sums
-from commonhold.units import address_text, hex_text
+from commonhold.units import address_text, hex_text, keccak256
 from commonhold.worker import Stage
-from tests.actors import Deployed, address_of, deploy_on
+from tests.actors import Deployed, address_of, genesis, key_of
 from tests.conftest import Databases
 from tests.mirror.following import catch_up, digest_of, dump_of, whole
 
@@ -304,7 +305,7 @@ async def test_node_of_another_chain_is_refused(deployed: Deployed, engine: Asyn
 async def test_database_of_another_deployment_is_refused(deployed: Deployed, engine: AsyncEngine) -> None:
     await catch_up(follower_of(deployed, engine))
     before = await whole(engine)
-    elsewhere = await deploy_on(deployed.anvil)
+    elsewhere = await deploy(deployed.rpc, key_of("deployer"), genesis(), salt=keccak256(b"elsewhere"))
 
     with pytest.raises(WrongChain) as refused:
         await Follower(deployed.rpc, elsewhere, engine).step()
