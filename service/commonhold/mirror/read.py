@@ -229,7 +229,8 @@ async def redeemed_by(db: ReadDb, class_id: Hash32, window: Window, root: Addres
 
 
 async def issued(db: ReadDb, asset: AssetId, window: Window) -> Seconds:
-    """Credits ever issued for the asset and window: held and redeemed ones."""
+    """Credits ever issued for the asset and window: held and redeemed ones. As IAccess.issued for windows that have not
+    ended: those refunded then are no more."""
     total = 0
     for table in (t.credit, t.lease):
         of = sa.select(sa.func.sum(table.c.seconds)).join_from(table, t.offer)
