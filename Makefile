@@ -18,7 +18,7 @@ node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo check contracts contracts-test contracts-mutation contracts-symbolic contracts-slither \
-	contracts-coverage contracts-deep bench-gas bench-metering bench-mirror bench-mirror-growth bench-audit abi lock clean
+	contracts-coverage contracts-deep bench-gas bench-metering bench-mirror bench-mirror-growth bench-audit abi standard-json lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -99,6 +99,9 @@ lock: $(UV) ## resolve the lock files again; UPGRADE=1 takes newer versions
 	$(call lock_npm,tests/bench/gas)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" $(if $(filter 1,$(UPGRADE)),--upgrade) -o contracts/analysis.lock contracts/analysis.in
+
+standard-json: setup ## what block explorers verify the contracts by, into build/standard-json; compiles each and compares
+	$(BIN)/python scripts/standard_json.py --check
 
 clean: ## remove all that the other commands made here
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .commonhold
