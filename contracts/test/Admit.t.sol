@@ -258,17 +258,17 @@ contract AdmitTest is Base {
     function testConstructorBadThreshold(uint256 threshold) public {
         if (threshold == 2 || threshold == 3) threshold = 1;
         bytes memory reason = abi.encodeWithSelector(IQuorum.BadThreshold.selector, threshold, 3);
-        _refuseToMake(addressesOf(attesterKeys), threshold, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+        refuseToMake(addressesOf(attesterKeys), threshold, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
     }
 
     function testConstructorBadSigner() public {
         address[] memory attesters = addressesOf(attesterKeys);
         attesters[2] = attesters[0];
         bytes memory reason = abi.encodeWithSelector(IQuorum.BadSigner.selector, attesters[0]);
-        _refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+        refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
         attesters[2] = address(0);
         reason = abi.encodeWithSelector(IQuorum.BadSigner.selector, address(0));
-        _refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+        refuseToMake(attesters, 2, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
     }
 
     function testConstructorTooManySigners() public {
@@ -277,21 +277,21 @@ contract AdmitTest is Base {
             attesters[i] = address(0x1000 + i);
         }
         bytes memory reason = abi.encodeWithSelector(IQuorum.TooManySigners.selector, 33, 32);
-        _refuseToMake(attesters, 17, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
+        refuseToMake(attesters, 17, ADMISSIONS, DETACH_DELAY, RECOVERY_DELAY, reason);
     }
 
     function testConstructorAdmissionsOutOfBounds(uint256 admissions) public {
         if (admissions != 0) admissions = bound(admissions, 10_001, type(uint256).max);
         bytes memory reason =
             abi.encodeWithSelector(ISettings.OutOfBounds.selector, bytes32("admissionsPerDay"), admissions, 1, 10_000);
-        _refuseToMake(addressesOf(attesterKeys), 2, admissions, DETACH_DELAY, RECOVERY_DELAY, reason);
+        refuseToMake(addressesOf(attesterKeys), 2, admissions, DETACH_DELAY, RECOVERY_DELAY, reason);
     }
 
     function testConstructorDelayOutOfBounds(uint48 delay) public {
         if (delay >= 1 days) delay = uint48(bound(delay, 90 days + 1, type(uint48).max));
         bytes memory reason = abi.encodeWithSelector(IMembers.BadDelay.selector, delay, 1 days, 90 days);
-        _refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, delay, RECOVERY_DELAY, reason);
-        _refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, DETACH_DELAY, delay, reason);
+        refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, delay, RECOVERY_DELAY, reason);
+        refuseToMake(addressesOf(attesterKeys), 2, ADMISSIONS, DETACH_DELAY, delay, reason);
     }
 
     function testConstructorAtTheBounds() public {
@@ -303,7 +303,7 @@ contract AdmitTest is Base {
     function testConstructorNotSelf() public {
         bytes memory code = abi.encodePacked(vm.getCode("Members.sol:Members"), membersArguments());
         address made = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
-        _refuseToMake(code, abi.encodeWithSelector(NotSelf.selector, system.members, made));
+        refuseToMake(code, abi.encodeWithSelector(NotSelf.selector, system.members, made));
     }
 
     function testConstructorZeroAddress() public {
@@ -315,7 +315,7 @@ contract AdmitTest is Base {
             assembly ("memory-safe") {
                 mstore(add(arguments, place), 0)
             }
-            _refuseToMake(abi.encodePacked(code, arguments), abi.encodeWithSelector(ZeroAddress.selector));
+            refuseToMake(abi.encodePacked(code, arguments), abi.encodeWithSelector(ZeroAddress.selector));
         }
     }
 
@@ -328,7 +328,7 @@ contract AdmitTest is Base {
         s.members = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
     }
 
-    function _refuseToMake(
+    function refuseToMake(
         address[] memory attesters,
         uint256 threshold,
         uint256 admissions,
@@ -338,14 +338,7 @@ contract AdmitTest is Base {
     ) private {
         system.members = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
         bytes memory arguments = abi.encode(attesters, threshold, admissions, detachDelay, recoveryDelay, system);
-        _refuseToMake(abi.encodePacked(vm.getCode("Members.sol:Members"), arguments), reason);
-    }
-
-    function _refuseToMake(bytes memory code, bytes memory reason) private {
-        vm.expectRevert(reason);
-        assembly ("memory-safe") {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
+        refuseToMake(abi.encodePacked(vm.getCode("Members.sol:Members"), arguments), reason);
     }
 
     function _isNew(address account) private view returns (bool) {

@@ -159,10 +159,6 @@ contract ClassesTest is Base {
     }
 
     function _refuse(bytes memory arguments, bytes memory reason) private {
-        bytes memory code = bytes.concat(vm.getCode("Ledger.sol:Ledger"), arguments);
-        vm.expectRevert(reason);
-        assembly {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
+        refuseToMake(bytes.concat(vm.getCode("Ledger.sol:Ledger"), arguments), reason);
     }
 }

@@ -114,6 +114,21 @@ abstract contract Deployment is Statements {
         return HORIZON;
     }
 
+    /// Not by `expectRevert`: to assembly, a creation that should have failed and did not looks like one that failed.
+    function refuseToMake(bytes memory code, bytes memory reason) internal {
+        address made;
+        bytes memory said;
+        assembly ("memory-safe") {
+            made := create(0, add(code, 0x20), mload(code))
+            said := mload(0x40)
+            mstore(0x40, add(said, and(add(returndatasize(), 0x3f), not(0x1f))))
+            mstore(said, returndatasize())
+            returndatacopy(add(said, 0x20), 0, returndatasize())
+        }
+        assertEq(made, address(0), "made");
+        assertEq(said, reason);
+    }
+
     function nextBlock() internal {
         vm.roll(vm.getBlockNumber() + 1);
     }

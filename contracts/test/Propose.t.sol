@@ -277,7 +277,7 @@ contract ProposeTest is Base {
 
     function testConstructorBadTimelockDelay(uint256 delay) public {
         delay = delay < 1 days ? delay : bound(delay, 30 days + 1, type(uint256).max);
-        _refuseToMake(
+        refuseToMake(
             abi.encodePacked(vm.getCode("Timelock.sol:Timelock"), abi.encode(delay, system.council)),
             abi.encodeWithSignature("BadDelay(uint256,uint256,uint256)", delay, 1 days, 30 days)
         );
@@ -294,15 +294,15 @@ contract ProposeTest is Base {
 
     function testConstructorOfNobody() public {
         bytes memory zero = abi.encodeWithSelector(ZeroAddress.selector);
-        _refuseToMake(abi.encodePacked(vm.getCode("Timelock.sol:Timelock"), abi.encode(2 days, address(0))), zero);
+        refuseToMake(abi.encodePacked(vm.getCode("Timelock.sol:Timelock"), abi.encode(2 days, address(0))), zero);
         address made = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
         bytes memory code = vm.getCode("Council.sol:Council");
-        _refuseToMake(
+        refuseToMake(
             abi.encodePacked(code, abi.encode(VOTING_DELAY, VOTING_PERIOD, QUORUM_BPS, system)),
             abi.encodeWithSelector(NotSelf.selector, system.council, made)
         );
         system.members = address(0);
-        _refuseToMake(abi.encodePacked(code, abi.encode(VOTING_DELAY, VOTING_PERIOD, QUORUM_BPS, system)), zero);
+        refuseToMake(abi.encodePacked(code, abi.encode(VOTING_DELAY, VOTING_PERIOD, QUORUM_BPS, system)), zero);
     }
 
     function _propose(address proposer, address target, bytes memory data) private returns (uint256 id) {
@@ -352,17 +352,10 @@ contract ProposeTest is Base {
 
     function _refuseRules(uint48 delay, uint32 period, uint16 bps) private {
         system.council = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
-        _refuseToMake(
+        refuseToMake(
             abi.encodePacked(vm.getCode("Council.sol:Council"), abi.encode(delay, period, bps, system)),
             abi.encodeWithSelector(ICouncil.BadRules.selector, delay, period, bps)
         );
-    }
-
-    function _refuseToMake(bytes memory code, bytes memory reason) private {
-        vm.expectRevert(reason);
-        assembly ("memory-safe") {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
     }
 
     function _state(uint256 id) private view returns (uint8) {
