@@ -90,6 +90,15 @@ contract ClassesTest is Base {
         _refuse(arguments, abi.encodeWithSelector(ILedger.BadGracePeriod.selector, grace, 1 days, 180 days));
     }
 
+    function testConstructorGracePeriodAtItsBounds() public {
+        uint48[2] memory bounds = [uint48(1 days), 180 days];
+        for (uint256 i; i < bounds.length; ++i) {
+            System memory own = _own();
+            bytes memory arguments = abi.encode(addressesOf(appraiserKeys), THRESHOLD, classParams(), 8, bounds[i], own);
+            assertEq(_make(arguments), own.ledger);
+        }
+    }
+
     function testConstructorTooManyClasses(uint256 most) public {
         most = bound(most, 33, type(uint256).max);
         bytes memory arguments = abi.encode(addressesOf(appraiserKeys), THRESHOLD, classParams(), most, GRACE, _own());

@@ -77,6 +77,11 @@ contract RenewAppraisalTest is Base {
         _refuse(abi.encodeWithSelector(ILedger.ExpiryNotLater.selector, expiresAt, EXPIRES));
     }
 
+    function testRenewAppraisalForAsLongAsBefore() public {
+        a.expiresAt = EXPIRES;
+        _refuse(abi.encodeWithSelector(ILedger.ExpiryNotLater.selector, EXPIRES, EXPIRES));
+    }
+
     function testRenewAppraisalLaterButPast() public {
         a.expiresAt = EXPIRES + 1;
         vm.warp(EXPIRES + 1);

@@ -174,6 +174,16 @@ contract RevenueTest is Base {
         ledger.shareCommons(asset);
     }
 
+    function testShareCommonsAmongNobody() public {
+        _accrue(1e6);
+        skipTo(UNTIL);
+        members.lapse(provider);
+        members.lapse(affiliate);
+        members.lapse(developer);
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NoGroups.selector));
+        ledger.shareCommons(asset);
+    }
+
     /// Parts are of the groups of the moment: who joins another keeps what it has earned, who comes later begins at zero.
     function testShareCommonsAmongTheGroupsOfTheMoment() public {
         _share(1e9);

@@ -136,6 +136,12 @@ contract TakeTest is Base {
         ledger.lowerCommonsPrice(asset, price);
     }
 
+    function testLowerCommonsPriceToWhatItIs() public {
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(ILedger.PriceNotLower.selector, COMMONS_PRICE, COMMONS_PRICE));
+        ledger.lowerCommonsPrice(asset, COMMONS_PRICE);
+    }
+
     /// Whoever has a key that was lost gives nothing away, also before the asset is recovered.
     function testLowerCommonsPriceByAReplacedOperator() public {
         recover(provider, stranger);
