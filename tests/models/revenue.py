@@ -1,5 +1,8 @@
-"""Revenue of the reference model: see ledger.py. Source: contracts/src/Revenue.sol, without its packing: what each unit
-and each group has earned is an exact fraction here, of which the contract pays the whole part."""
+"""Revenue of the reference model: see ledger.py. Source: contracts/src/Revenue.sol.
+
+What units have earned is counted in the contract's own parts of the payment token's smallest unit, in numbers of any
+size.
+"""
 
 from dataclasses import dataclass, field
 

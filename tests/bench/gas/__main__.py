@@ -44,7 +44,7 @@ async def main() -> None:
         for part in parts:
             before = await anvil.snapshot()
             async with Rpc(anvil.url, timeout_s=120) as rpc:  # a hundred receipts are tried many times
-                gas |= await part(Deployed(anvil, rpc, replace(deployment)))
+                gas |= await part(Deployed(anvil, rpc, deployment))
             await anvil.revert(before)
         chain = Chain(anvil)
         for measure in (peers.tokens, peers.governor, peers.trex):
