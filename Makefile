@@ -138,7 +138,9 @@ contracts/node_modules/.stamp: contracts/package.json contracts/package-lock.jso
 	$(call need,forge,Foundry $(FOUNDRY_VERSION),forge --version | grep -q $(FOUNDRY_VERSION),forge --version)
 	@touch $@
 
-tests/stock/node_modules/.stamp: tests/stock/package.json tests/stock/package-lock.json tests/stock/.npmrc
+# What the stock clients and the benches run, each in its own folder.
+OTHERS := $(patsubst %,tests/%/node_modules/.stamp,stock bench/gas bench/ponder)
+$(OTHERS): %/node_modules/.stamp: %/package.json %/package-lock.json %/.npmrc
 	$(npm_ci)
 	@touch $@
 
