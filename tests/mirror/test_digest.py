@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.db import read, write
 from commonhold.mirror import digest as digests
 from commonhold.mirror import history
-from commonhold.mirror.apply import apply_all
+from commonhold.mirror.apply import Happened, apply_all
 from commonhold.mirror.digest import digest, dump, of_rows, recomputed
 from commonhold.mirror.lthash import SIZE, LtHash
 from commonhold.mirror.tables import HISTORY, STATE, holding, member
@@ -91,7 +91,7 @@ async def test_digest_of_every_block_is_that_of_its_rows(engine: AsyncEngine) ->
     after = []
     async with write(engine) as db:
         for number, event in enumerate(TOLD, start=1):
-            await apply_all(db, [(stamp(number), event)])
+            await apply_all(db, Happened.of([(stamp(number), event)]))
             after.append(await recomputed(db))
             assert await digest(db) == after[-1]
 
@@ -105,7 +105,7 @@ async def test_digest_of_every_block_is_the_same_however_they_came(engine: Async
     async with write(engine) as db:
         told = [(stamp(number), event) for number, event in enumerate(TOLD, start=1)]
         for start in range(0, LAST, size):
-            await apply_all(db, told[start : start + size])
+            await apply_all(db, Happened.of(told[start : start + size]))
 
         assert hex_text(await digest(db)) == HISTORY_DIGEST
         for number in range(1, LAST + 1, 4):
@@ -117,7 +117,7 @@ async def test_rewound_digest_is_that_of_the_ancestor(engine: AsyncEngine, size:
     async with write(engine) as db:
         told = [(stamp(number), event) for number, event in enumerate(TOLD, start=1)]
         for start in range(0, LAST, size):
-            await apply_all(db, told[start : start + size])
+            await apply_all(db, Happened.of(told[start : start + size]))
         for ancestor in range(LAST - 1, -1, -5):
             expected = await digest(db, ancestor)
 

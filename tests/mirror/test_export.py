@@ -32,9 +32,9 @@ Rows = list[dict[str, Any]]
 async def shown(db: ReadDb, name: str) -> Rows:
     """The rows of a view, in the order of its keys, as a Parquet reader gives them."""
     table = dict(views.tables())[name]
-    order = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    order = ", ".join(f'"{column}"' for column in views.key(table))
     found = (await db.execute(sa.text(f'SELECT * FROM "{name}" ORDER BY {order}'))).mappings()
-    return [{c.name: read_back(views.kind(table, c), row[c.name]) for c in table.columns} for row in found]
+    return [{c.name: read_back(views.kind(table, c), row[c.name]) for c in views.columns(table)} for row in found]
 
 
 def read_back(kind: str, value: Any) -> Any:

@@ -4,25 +4,62 @@ Pure. In: the bytes of an answer to one batch, and plain values; out: plain valu
 that leave it are those of ERRORS.
 """
 
+import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from commonhold.chain import verify
 from commonhold.chain.answers import RpcInconsistent
-from commonhold.chain.decode import cut
 from commonhold.chain.stamp import BlockStamp
-from commonhold.chain.verify import Header, RpcLied
+from commonhold.chain.verify import Header, PackedLog, RpcLied
 from commonhold.errors import CommonholdError
-from commonhold.units import BlockNumber, Hash32, hex_text
+from commonhold.units import BlockNumber, Hash32, hex_text, keccak256
 
 # number, hash, parent, timestamp
 Stamp = tuple[int, bytes, bytes, int]
 # of a block that may hold our logs: its stamp, the root of its receipts, its transactions
 Concerned = tuple[Stamp, bytes, tuple[str, ...]]
-# of a log: verify.PackedLog, and the values of its event, where decode.cut reads it
-Told = tuple[int, int, bytes, bytes, bytes, bytes, bytes, tuple[Any, ...] | None]
+# of blocks: how many logs each has, those that are no Transfer, and the columns of those that are
+Found = tuple[list[int], list[PackedLog], tuple[bytes, ...]]
+
+TRANSFER: Final = keccak256(b"Transfer(address,address,address,uint256,uint256)")  # topic of ERC-6909's event
+_ZEROS: Final = bytes(12)
+
+
+class Transfers(NamedTuple):
+    """Logs of ERC-6909's Transfer, of which there are so many that they are kept as columns: values of fixed size, one
+    after the other, in the order of the chain."""
+
+    block_number: bytes  # 8 each, little-endian
+    log_index: bytes  # 4 each, little-endian
+    block_hash: bytes  # 32 each
+    transaction_hash: bytes  # 32 each
+    address: bytes  # 20 each
+    topics: bytes  # 128 each
+    data: bytes  # 64 each
+
+    def part(self, first: int, end: int) -> "Transfers":
+        """Those from place `first` to before place `end`."""
+        return Transfers(*(each[first * size : end * size] for each, size in zip(self, SIZES, strict=True)))
+
+    @property
+    def logs(self) -> list[PackedLog]:
+        """The same, each by itself."""
+        cut_up = (
+            [column[at : at + size] for at in range(0, len(column), size)]
+            for column, size in zip(self, SIZES, strict=True)
+        )
+        return [
+            (int.from_bytes(number, "little"), int.from_bytes(index, "little"), *rest)
+            for number, index, *rest in zip(*cut_up, strict=True)
+        ]
+
+
+SIZES: Final = (8, 4, 32, 32, 20, 128, 64)  # bytes of each value
+NO_TRANSFERS: Final = Transfers(*[b""] * len(SIZES))
 
 ERRORS: Final[dict[str, type[CommonholdError]]] = {each.__name__: each for each in (RpcLied, RpcInconsistent)}
 
@@ -80,25 +117,58 @@ def linked(
 
 def logs(
     body: bytes, first_id: int, concerned: Sequence[Concerned], addresses: Sequence[bytes], host: str
-) -> list[list[Told]] | None:
+) -> Found | None:
     """The logs of the addresses in each of these blocks, from all their receipts. None: as in `headers`."""
     found = results(body, first_id, len(concerned))
     return None if found is None else of_receipts(found, concerned, addresses, host)
 
 
-def of_receipts(
-    found: Sequence[Any], concerned: Sequence[Concerned], addresses: Sequence[bytes], host: str
-) -> list[list[Told]]:
+def of_receipts(found: Sequence[Any], concerned: Sequence[Concerned], addresses: Sequence[bytes], host: str) -> Found:
     """As `logs`, of JSON. Raises RpcLied; RpcInconsistent where receipts are missing."""
-    told: list[list[Told]] = []
+    counts: list[int] = []
+    all_: list[PackedLog] = []
     for (stamp, root, transactions), receipts in zip(concerned, found, strict=True):
         if receipts is None:
             block = f"block {stamp[0]} {hex_text(stamp[1])}"
             raise RpcInconsistent(f"node {host} has no receipts of {block} (any more)")
         header = Header(to_stamp(stamp), 0, Hash32(root), transactions)
-        packed = verify.packed_logs(header, receipts, addresses, host)  # type: ignore[arg-type]
-        told.append([(*log, cut(log[5], log[6])) for log in packed])
-    return told
+        some = verify.packed_logs(header, receipts, addresses, host)  # type: ignore[arg-type]
+        counts.append(len(some))
+        all_ += some
+    others, transfers = sorted_out(all_)
+    return counts, others, tuple(transfers)
+
+
+def sorted_out(found: Sequence[PackedLog]) -> tuple[list[PackedLog], Transfers]:
+    """What is no Transfer, and what is."""
+    others: list[PackedLog] = []
+    transfers: list[PackedLog] = []
+    for log in found:
+        (transfers if _is_transfer(log[5], log[6]) else others).append(log)
+    if not transfers:
+        return others, NO_TRANSFERS
+    numbers, indexes, *rest = zip(*transfers, strict=True)
+    places = struct.pack(f"<{len(numbers)}q", *numbers), struct.pack(f"<{len(indexes)}i", *indexes)
+    return others, Transfers(*places, *map(b"".join, rest))
+
+
+def _is_transfer(topics: bytes, data: bytes) -> bool:
+    """The log is a Transfer of ERC-6909, with zeros where its words have zeros. Any other is decode.py's to understand.
+
+    topics: one after the other.
+    """
+    return (
+        (len(topics), len(data)) == (128, 64)
+        and topics.startswith(TRANSFER)
+        and topics[32:44] == topics[64:76] == data[:12] == _ZEROS
+    )
+
+
+def joined(parts: Sequence[Found]) -> Found:
+    """What belongs together, as one."""
+    counts, others, transfers = zip(*parts, strict=True)
+    columns = tuple(map(b"".join, zip(*transfers, strict=True)))
+    return list(chain.from_iterable(counts)), list(chain.from_iterable(others)), columns
 
 
 def check_link(host: str, parent: BlockStamp, child: BlockStamp) -> None:

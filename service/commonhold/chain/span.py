@@ -8,16 +8,16 @@ receipts do not recompute. A span always continues the block that it is asked to
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from commonhold.chain import bulk, verify
 from commonhold.chain.answers import RpcInconsistent
 from commonhold.chain.apart import Apart
-from commonhold.chain.bulk import Concerned, Stamp, Told, check_link, to_stamp
-from commonhold.chain.decode import cut
+from commonhold.chain.bulk import Concerned, Found, Stamp, Transfers, check_link, to_stamp
 from commonhold.chain.jsonrpc import MAX_BATCH, Call, JsonRpc, NotTaken, RpcRefused, RpcUnavailable
 from commonhold.chain.stamp import BlockStamp, RawLog
+from commonhold.chain.verify import PackedLog
 from commonhold.units import Address, hex_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MAX_IN_FLIGHT: Final = 4  # requests at once
 ENOUGH: Final = 15_000  # logs in a span, more or less: one transaction's, 25 MB of memory
 LONGEST: Final = 20_000  # blocks in a span: 1 MB for each batch of 100 headers under way
 MOST_TOLD: Final = 2_000  # blocks; public nodes refuse more
-BODY: Final = 2_000_000  # bytes of receipts that are asked for at once; four such are under way
+BODY: Final = 1_000_000  # bytes of receipts that are asked for at once; four such are under way, each in a few copies
 
 _NO_SUCH_METHOD: Final = -32601  # JSON-RPC 2.0
 _STREAK: Final = 8  # answers in a row after which more is asked for at once
@@ -39,14 +39,16 @@ _STREAK: Final = 8  # answers in a row after which more is asked for at once
 @dataclass(frozen=True, slots=True)
 class Span:
     """`blocks` in order: all with logs, and the last one read; or every one, if asked for. `told`: the logs in the
-    order of the chain."""
+    order of the chain, but for `transfers`."""
 
     blocks: Sequence[BlockStamp]
-    told: Sequence[Told]
+    told: Sequence[PackedLog]
+    transfers: Transfers
 
     @property
     def logs(self) -> list[RawLog]:
-        return [verify.unpack(log[:7]) for log in self.told]
+        """All of them, in the order of the chain."""
+        return [verify.unpack(log) for log in sorted([*self.told, *self.transfers.logs])]
 
 
 @dataclass(slots=True)
@@ -111,17 +113,19 @@ async def verified(
             check_link(node.host, parent, to_stamp(first))
             parent = to_stamp(top)
         concerned = [each for _, _, some, _ in rows for each in some]
-        found = await _each(ask.logs, _groups(concerned, pace.receipts.at_once))
+        parts = await _each(ask.logs, _groups(concerned, pace.receipts.at_once))
     except (RpcUnavailable, RpcRefused):
         pace.failed()
         raise
-    by_block = list(chain.from_iterable(found))
-    told = list(chain.from_iterable(by_block))
-    pace.spanned(len(numbers), len(told))
+    counts, others, transfers = bulk.joined(parts) if parts else ([], [], bulk.NO_TRANSFERS)
+    pace.spanned(len(numbers), sum(counts))
     if every:
-        return Span([to_stamp(stamp) for _, _, _, stamps in rows for stamp in stamps], told)
-    blocks = [to_stamp(stamp) for (stamp, _, _), ours in zip(concerned, by_block, strict=True) if ours]
-    return Span(blocks if blocks and blocks[-1] == parent else [*blocks, parent], told)
+        blocks = [to_stamp(stamp) for _, _, _, stamps in rows for stamp in stamps]
+    else:
+        blocks = [to_stamp(stamp) for (stamp, _, _), count in zip(concerned, counts, strict=True) if count]
+        if not blocks or blocks[-1] != parent:
+            blocks.append(parent)
+    return Span(blocks, others, Transfers(*transfers))
 
 
 async def told(rpc: "Rpc", addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool) -> Span:
@@ -130,7 +134,7 @@ async def told(rpc: "Rpc", addresses: Collection[Address], after: BlockStamp, la
     if first == last or every:  # perhaps not final: by hash, so that no load balancer can mix two branches
         stamp = await rpc.header(first)
         check_link(rpc.host, after, stamp)
-        return Span([stamp], _packed(await rpc.logs_of(stamp.hash, addresses)))
+        return Span([stamp], *_packed(await rpc.logs_of(stamp.hash, addresses)))
     last = min(last, after.number + MOST_TOLD)
     logs = await _logs(rpc, addresses, first, last)
     # Headers after the logs: a node that lags behind another has no header either.
@@ -144,7 +148,7 @@ async def told(rpc: "Rpc", addresses: Collection[Address], after: BlockStamp, la
                 f"log {log.log_index} of block {log.block_number} names its hash {hex_text(log.block_hash)}, "
                 f"expected {hex_text(stamps[log.block_number].hash)}"
             )
-    return Span(headers, _packed(logs))
+    return Span(headers, *_packed(logs))
 
 
 async def _logs(rpc: "Rpc", addresses: Collection[Address], first: int, last: int) -> list[RawLog]:
@@ -161,13 +165,16 @@ async def _logs(rpc: "Rpc", addresses: Collection[Address], first: int, last: in
     ]
 
 
-def _packed(logs: Sequence[RawLog]) -> list[Told]:
-    packed: list[Told] = []
-    for log in logs:
-        place = log.block_number, log.log_index, log.block_hash, log.transaction_hash, log.address
-        topics = b"".join(log.topics)
-        packed.append((*place, topics, log.data, cut(topics, log.data)))
-    return packed
+def _packed(logs: Sequence[RawLog]) -> tuple[list[PackedLog], Transfers]:
+    return bulk.sorted_out(
+        [
+            (
+                *(log.block_number, log.log_index, log.block_hash, log.transaction_hash, log.address),
+                *(b"".join(log.topics), log.data),
+            )
+            for log in logs
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ class _Asking:
             [each for part in parts for each in part[3]],
         )
 
-    async def logs(self, concerned: Sequence[Concerned]) -> list[list[Told]]:
+    async def logs(self, concerned: Sequence[Concerned]) -> Found:
         """As bulk.logs."""
 
         def here(found: list[Any], some: Sequence[Concerned]) -> Any:
@@ -211,7 +218,7 @@ class _Asking:
 
         args = self.addresses, self.node.host
         parts = await self._all("logs", list(concerned), call, self._receipts, self.pace.receipts, here, args)
-        return list(chain.from_iterable(parts))
+        return bulk.joined(parts)
 
     async def _all(
         self,

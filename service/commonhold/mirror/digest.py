@@ -7,13 +7,12 @@ in between follows from the sum before it and the history since. Commits nothing
 """
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
 from commonhold.db import Db, ReadDb, upsert
-from commonhold.mirror import history, tables
+from commonhold.mirror import balances, history, tables
 from commonhold.mirror.lthash import LtHash
 from commonhold.mirror.rows import Change, Row
 from commonhold.mirror.tables import HISTORY, STATE
@@ -22,7 +21,10 @@ from commonhold.units import Hash32
 KEEP = 100  # blocks: a sum takes 2 KiB, a version that lies between 20 microseconds
 _AT_ONCE = 1_000  # rows
 _MUCH = 2_000  # changed rows: 50 ms
-_PENDING = b""  # stands for a sum that is not known yet
+_PENDING = b""  # stands for a sum that is not known yet; none is newer
+_NEWEST = sa.select(tables.digest.c.sum).order_by(tables.digest.c.block_number.desc()).limit(1)
+
+Elements = tuple[bytes | None, bytes | None]  # of a row that changed, what is hashed before and after; None: no row
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -45,21 +47,29 @@ def of_rows(found: Mapping[str, Iterable[Row]]) -> Hash32:
     return total.digest()
 
 
-async def advance(db: Db, block_number: int, changed: Collection[Change], *, more: bool = False) -> None:
-    """The sum after `block_number` is known; `changed` is what happened since the newest one that is.
+async def advance(db: Db, block_number: int, changed: Iterable[Elements], count: int, *, more: bool = False) -> None:
+    """The sum after `block_number` is known; `changed`, of `count` rows at most, is what happened since the newest one
+    that is.
 
     `more`: the next range of a backfill follows at once. Where much has changed the sum is then left for the last of
     them, which takes it over all rows: cheaper than each row again in every range that changed it.
     """
-    pending = await _pending(db)
-    if more and (pending or len(changed) > _MUCH):
+    newest = (await db.execute(_NEWEST)).scalar_one_or_none()
+    if more and (newest == _PENDING or count > _MUCH):
         state = _PENDING
-    elif pending:
+    elif newest == _PENDING:
         state = (await _recomputed(db)).state()
     else:
-        state = _moved(await _newest(db, block_number), changed).state()
-    await db.execute(tables.digest.delete().where(tables.digest.c.sum == _PENDING))
+        state = _moved(LtHash() if newest is None else LtHash(newest), list(changed)).state()
+    if newest == _PENDING:
+        await db.execute(tables.digest.delete().where(tables.digest.c.sum == _PENDING))
     await db.execute(upsert(db, tables.digest), {"block_number": block_number, "sum": state})
+
+
+def elements(change: Change) -> Elements:
+    """What is hashed of a change."""
+    table, old, new = change
+    return None if old is None else element(table, old), None if new is None else element(table, new)
 
 
 async def digest(db: ReadDb, at: int | None = None) -> Hash32:
@@ -104,8 +114,15 @@ async def dump(db: ReadDb) -> list[str]:
 async def _recomputed(db: ReadDb, at: int | None = None) -> LtHash:
     total = LtHash()
     for table in STATE:
-        async for part in _rows(db, table, at):
-            total.add(element(table.name, row) for row in part)
+        wanted = sa.select(table if at is None else history.as_of(table, at))
+        found = await db.stream(wanted, execution_options={"yield_per": _AT_ONCE})
+        of_row = balances.of_row(table)
+        if of_row is not None:
+            async for part in found.partitions():
+                total.add(of_row(*row) for row in part)
+        else:
+            async for rows in found.mappings().partitions():
+                total.add(element(table.name, dict(row)) for row in rows)
     return total
 
 
@@ -129,22 +146,14 @@ async def _total(db: ReadDb, at: int) -> LtHash:
     kept = (
         await db.execute(sa.select(sa.func.max(d.block_number)).where(d.block_number <= at, d.sum != _PENDING))
     ).scalar_one()
-    total, part = await _newest(db, at), list[Change]()
+    total, part = await _newest(db, at), list[Elements]()
     async for change in history.changes(db, -1 if kept is None else kept, at):
-        part.append(change)
+        part.append(elements(change))
         if len(part) == _AT_ONCE:
             total, part = _moved(total, part), []
     return _moved(total, part)
 
 
-def _moved(total: LtHash, changed: Iterable[Change]) -> LtHash:
-    changed = list(changed)
-    total.take(element(name, old) for name, old, _ in changed if old is not None)
-    return total.add(element(name, new) for name, _, new in changed if new is not None)
-
-
-async def _rows(db: ReadDb, table: sa.Table, at: int | None) -> AsyncIterator[list[dict[str, Any]]]:
-    wanted = sa.select(table if at is None else history.as_of(table, at))
-    found = await db.stream(wanted, execution_options={"yield_per": _AT_ONCE})
-    async for part in found.mappings().partitions():
-        yield [dict(row) for row in part]
+def _moved(total: LtHash, changed: Collection[Elements]) -> LtHash:
+    total.take(old for old, _ in changed if old is not None)
+    return total.add(new for _, new in changed if new is not None)

@@ -131,7 +131,7 @@ def schema(table: sa.Table, about: dict[str, object] | None = None) -> pa.Schema
     """The columns of a view's table with their types, and as metadata what they mean and what the file is about."""
     fields = [
         pa.field(column.name, _type(table, column), column.nullable, {"comment": views.comment(table, column)})
-        for column in table.columns
+        for column in views.columns(table)
     ]
     return pa.schema(fields, {f"commonhold.{name}": str(value) for name, value in (about or {}).items()})
 
@@ -160,18 +160,18 @@ def _wanted(only: Collection[str]) -> dict[str, sa.Table]:
 
 async def _groups(db: ReadDb, table: sa.Table, until: int, at: int | None) -> AsyncIterator[pa.Table]:
     """The rows in the order of their keys, GROUP at once and less in the last; streamed. at: None: as they are."""
-    if table in STATE:
-        rows: sa.FromClause = table if at is None else history.as_of(table, at)
-        found = sa.select(rows)
-    else:
-        rows = table
-        found = sa.select(rows).where(table.c.from_block <= until)
-    ordered = found.order_by(*(rows.c[column.name] for column in table.primary_key))
+    rows: sa.FromClause = table
+    if table in STATE and at is not None:
+        rows = history.as_of(table, at)
+    found = sa.select(*(rows.c[column.name] for column in views.columns(table)))
+    if table not in STATE:
+        found = found.where(table.c.from_block <= until)
+    ordered = found.order_by(*(rows.c[name] for name in views.key(table)))
     shape = schema(table)
     parts: list[pa.RecordBatch] = []
     streamed = await db.stream(ordered, execution_options={"yield_per": _AT_ONCE})
     async for part in streamed.partitions(_AT_ONCE):
-        columns = zip(table.columns, zip(*part, strict=True), strict=True)
+        columns = zip(views.columns(table), zip(*part, strict=True), strict=True)
         arrays = [_array(table, column, values) for column, values in columns]
         parts.append(pa.RecordBatch.from_arrays(arrays, schema=shape))
         if len(parts) == GROUP // _AT_ONCE:

@@ -11,30 +11,32 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+import numpy as np
+
 from commonhold.chain import verify
-from commonhold.chain.bulk import Told
-from commonhold.chain.decode import UnknownEvent, by_abi, makers
+from commonhold.chain.decode import UnknownEvent, by_abi, cut, makers
 from commonhold.chain.deployment import ContractName, Deployment
 from commonhold.chain.events import ChainEvent
 from commonhold.chain.rpc import Rpc
+from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp
+from commonhold.db import Raw
 from commonhold.errors import CommonholdError
+from commonhold.mirror.apply import Happened
+from commonhold.mirror.balances import Moves
 
 WINDOW: Final = 100  # blocks fetched together that may still be undone; each is a transaction of its own
-
-# In the order of the columns of the table `event`.
-EventRow = tuple[int, int, bytes, bytes, str, str, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`blocks` in order: all with events, and the last one fetched. `events` in the order of the chain, each with its
-    block and, at the same place in `rows`, the log that told it."""
+    """What happened in `blocks`: all with events, and the last one fetched. `rows`: of the table `event`, what told of
+    each of `happened.events`."""
 
     parent: bytes  # hash of the block that it follows
     blocks: Sequence[BlockStamp]
-    rows: Sequence[EventRow]
-    events: Sequence[tuple[BlockStamp, ChainEvent]]
+    rows: Sequence[Raw]
+    happened: Happened
 
 
 class Ahead:
@@ -120,17 +122,21 @@ class Ahead:
 async def fetch(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> Batch:
     """Blocks after `after`, up to `last` at most. Raises UnknownEvent, RpcLied and RpcInconsistent."""
     span = await rpc.span(deployment.followed, after, last)
-    return _batch(deployment, after.hash, span.blocks, span.told)
+    return _batch(deployment, after.hash, span)
 
 
 async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> list[Batch]:
     """The same, as a batch for each block. Raises UnknownEvent only when the first has such."""
     span = await rpc.span(deployment.followed, after, last, every=True)
     told = {number: list(logs) for number, logs in groupby(span.told, key=lambda log: log[0])}
+    numbers = np.frombuffer(span.transfers.block_number, "<i8")
+    wanted = [stamp.number for stamp in span.blocks]
+    ends = np.searchsorted(numbers, wanted, side="right").tolist()
     batches: list[Batch] = []
-    for stamp in span.blocks:
+    for stamp, first, end in zip(span.blocks, [0, *ends], ends, strict=False):
+        one = Span([stamp], told.get(stamp.number, []), span.transfers.part(first, end))
         try:
-            batches.append(_batch(deployment, stamp.parent, [stamp], told.get(stamp.number, [])))
+            batches.append(_batch(deployment, stamp.parent, one))
         except UnknownEvent:
             if batches:
                 break  # what is before it goes in
@@ -138,21 +144,24 @@ async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: 
     return batches
 
 
-def _batch(deployment: Deployment, parent: bytes, blocks: Sequence[BlockStamp], told: Sequence[Told]) -> Batch:
-    stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in blocks}
+def _batch(deployment: Deployment, parent: bytes, span: Span) -> Batch:
+    stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in span.blocks}
     known: dict[bytes, tuple[ContractName, dict[bytes, Callable[..., ChainEvent]]]] = {
         address: (name, makers(name)) for address, name in deployment.names.items()
     }
-    rows: list[EventRow] = []
-    events: list[tuple[BlockStamp, ChainEvent]] = []
-    for number, index, block_hash, transaction_hash, address, topics, data, values in told:
+    rows: list[Raw] = []
+    events: list[tuple[BlockStamp, int, ChainEvent]] = []
+    for log in span.told:
+        number, index, block_hash, transaction_hash, address, topics, data = log
         name, made_by = known[address]
-        make = made_by.get(topics[:32])
-        if make is None or values is None:
-            log = (number, index, block_hash, transaction_hash, address, topics, data)
-            event = by_abi(name, verify.unpack(log))
-        else:
-            event = make(*values)
+        make, values = made_by.get(topics[:32]), cut(topics, data)
+        event = by_abi(name, verify.unpack(log)) if make is None or values is None else make(*values)
         rows.append((number, index, block_hash, transaction_hash, name, type(event).__name__, topics, data))
-        events.append((stamps[number], event))
-    return Batch(parent, blocks, rows, events)
+        events.append((stamps[number], index, event))
+    moves = Moves.of(span.transfers, deployment.ledger)
+    strange = ~moves.of_ledger & (np.frombuffer(span.transfers.address, "V20") != np.void(deployment.access))
+    if strange.any():  # another contract that has no such event: to say so
+        at = int(np.argmax(strange))
+        (log,) = span.transfers.part(at, at + 1).logs
+        by_abi(known[log[4]][0], verify.unpack(log))
+    return Batch(parent, span.blocks, rows, Happened(span.blocks, events, moves))

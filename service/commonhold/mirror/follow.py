@@ -20,10 +20,11 @@ from commonhold.chain.deployment import Deployment, WrongChain
 from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.span import LONGEST
 from commonhold.chain.stamp import BlockStamp, Tier
-from commonhold.db import Db, insert_many, read, write
+from commonhold.db import Db, Raw, insert_columns, insert_many, losing_at_most_the_last, read, write
 from commonhold.errors import CommonholdError, Unavailable
 from commonhold.mirror import digest, history
 from commonhold.mirror.apply import apply_all
+from commonhold.mirror.balances import Known
 from commonhold.mirror.fetch import Ahead, Batch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
@@ -93,6 +94,8 @@ class Follower:
         self._clock = clock  # seconds; only differences count
         self._looked_at = -math.inf
         self._node_checked = False
+        self._at: Position | None = None  # what this follower has committed last; others may have gone on
+        self._known = Known()
         self.tally = tally or Tally()
 
     async def step(self) -> Progress:
@@ -104,7 +107,7 @@ class Follower:
         if not self._node_checked:
             await self._rpc.check(self._deployment)
             self._node_checked = True
-        at = await self._position()
+        at = (self._at if self._ahead.edge else None) or await self._position()
         batch = await self._ahead.take(at.hash) if self._still_good() else None
         if batch is not None and self._ahead.final is not None:
             return await self._append(at, at.number, self._ahead.final, batch)
@@ -160,7 +163,7 @@ class Follower:
         try:
             async with write(self._engine) as db:
                 await db.execute(cursor.insert(), row | _cursor_row(before, before.number))
-                await db.execute(block.insert(), _block_row(before))
+                await insert_many(db, block, [_block_row(before)])
         except sa.exc.IntegrityError:
             pass  # another follower was first; whether it follows the same deployment is checked next
         found = await self._cursor()
@@ -205,18 +208,25 @@ class Follower:
         """Undo, events, rows, blocks and cursor, in one transaction."""
         new = batch.blocks[-1]
         finalized = BlockNumber(max(at.finalized, min(final.number, new.number)))
+        self._at = None
+        self._known.begin(at.hash if ancestor == at.number else b"")
         async with write(self._engine) as db:
+            await losing_at_most_the_last(db)
             # First, since it makes any other follower wait: only one of them finds the cursor where it was.
             if not await _move_cursor(db, at, new, finalized):
                 return _idle(at)
             if ancestor < at.number:
                 await _rewind(db, ancestor)
-            await db.execute(block.insert(), [_block_row(stamp) for stamp in batch.blocks])
+            await insert_many(db, block, [_block_row(stamp) for stamp in batch.blocks])
             await insert_many(db, event, batch.rows)
-            await apply_all(db, batch.events, more=new.number < final.number)
+            for columns in batch.happened.moves.rows():
+                await insert_columns(db, event, columns)
+            await apply_all(db, batch.happened, more=new.number < final.number, known=self._known)
             if finalized > at.finalized:
                 await _finalize(db, at.finalized, finalized, final)
-        progress = Progress(BlockNumber(ancestor + 1), new.number, len(batch.events), rewound=at.number - ancestor)
+        self._known.keep(new.hash)
+        self._at = Position(new.number, new.hash, new.timestamp, finalized)
+        progress = Progress(BlockNumber(ancestor + 1), new.number, len(batch.happened), rewound=at.number - ancestor)
         self.tally.add(progress)
         return progress
 
@@ -254,8 +264,8 @@ def _cursor_row(stamp: BlockStamp, finalized: BlockNumber) -> dict[str, int | by
     return {"number": stamp.number, "hash": stamp.hash, "timestamp": stamp.timestamp, "finalized": finalized}
 
 
-def _block_row(stamp: BlockStamp) -> dict[str, int | bytes]:
-    return {"number": stamp.number, "hash": stamp.hash, "parent": stamp.parent, "timestamp": stamp.timestamp}
+def _block_row(stamp: BlockStamp) -> Raw:
+    return stamp.number, stamp.hash, stamp.parent, stamp.timestamp
 
 
 def _idle(at: Position) -> Progress:

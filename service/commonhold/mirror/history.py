@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from commonhold.db import Db, ReadDb
 from commonhold.mirror.rows import Change, Row, put, take_away
-from commonhold.mirror.tables import HISTORY, STATE
+from commonhold.mirror.tables import BALANCES, HISTORY, STATE
 
 _NEWEST = 2**63 - 1  # a block number that none is above
 
@@ -25,18 +25,22 @@ def as_of(table: sa.Table, block_number: int, **fixed: object) -> sa.Subquery:
     All versions of these rows are looked at.
     """
     h = HISTORY[table.name]
-    keys = [column.name for column in table.primary_key]
     newest_first = sa.func.row_number().over(
         partition_by=[h.c[column.name] for column in table.primary_key], order_by=h.c.from_block.desc()
     )
-    where = [_ever(h, keys, name, value) for name, value in fixed.items()]
+    where = [_ever(h, table, name, value) for name, value in fixed.items()]
     ranked = sa.select(h, newest_first.label("rank")).where(h.c.from_block <= block_number, *where).subquery()
     kept = sa.select(*(ranked.c[column.name] for column in table.columns)).where(ranked.c.rank == 1, ~ranked.c.gone)
     return kept.subquery(f"{table.name}_then")
 
 
-def _ever(h: sa.Table, keys: list[str], name: str, value: object) -> sa.ColumnElement[bool]:
+def _ever(h: sa.Table, table: sa.Table, name: str, value: object) -> sa.ColumnElement[bool]:
     """Versions of the rows that have this value in one of them. A part of the key is in all of them."""
+    if table in BALANCES:
+        also = h.alias()
+        began = sa.select(also.c.key).where(also.c[name] == value, also.c.born)
+        return sa.and_(h.c[name] == value, h.c.key.in_(began))
+    keys = [column.name for column in table.primary_key]
     if name in keys:
         return h.c[name] == value
     also = h.alias()
@@ -48,7 +52,7 @@ async def changes(db: ReadDb, after: int, until: int) -> AsyncIterator[Change]:
     """Every row that is not after block `until` what it was after block `after`; streamed."""
     for table in await _changed_tables(db, after, until):
         columns = [column.name for column in table.columns]
-        found = await db.stream(_touched(table, again=True), {"after": after, "until": until})
+        found = await db.stream(_touched(table, db.dialect.name, again=True), {"after": after, "until": until})
         async for row in found:
             old, new = _row(columns, row[0 : len(columns) + 1]), _row(columns, row[len(columns) + 1 :])
             if old != new:
@@ -61,7 +65,8 @@ async def undo(db: Db, ancestor: int) -> None:
     gone: dict[str, list[Row]] = defaultdict(list)
     for table in await _changed_tables(db, ancestor, _NEWEST):
         columns, h = [column.name for column in table.columns], HISTORY[table.name]
-        for row in await db.execute(_touched(table, again=False), {"after": ancestor, "until": _NEWEST}):
+        touched = _touched(table, db.dialect.name, again=False)
+        for row in await db.execute(touched, {"after": ancestor, "until": _NEWEST}):
             old = _row(columns, row)
             if old is None:
                 gone[table.name].append(dict(zip(columns, row, strict=False)))
@@ -86,28 +91,36 @@ def _changes_there() -> sa.Select[Any]:
 
 
 @cache
-def _touched(table: sa.Table, *, again: bool) -> sa.Select[Any]:
+def _touched(table: sa.Table, dialect: str, *, again: bool) -> sa.Select[Any]:
     """Of every row that has versions of blocks after `after`, until `until`: its columns and `gone` as of `after`, and
     `again` as of `until`. Where there was no version, `gone` is null.
 
-    Each value is a question of its own: a join would be one, but a planner without statistics, as after a backfill,
-    answers it by reading the whole history.
+    The version of a block is found row by row, by its index: PostgreSQL's planner has no statistics after a backfill,
+    and answers a plain join by reading the whole history.
     """
     h = HISTORY[table.name]
-    keys = [column.name for column in table.primary_key]
-    touched = sa.select(*(h.c[name] for name in keys)).where(*_between(h)).distinct().subquery("touched")
-
-    def value(name: str, block_number: str) -> sa.ColumnElement[Any]:
-        v = h.alias()
-        before = v.c.from_block <= sa.bindparam(block_number, type_=sa.BigInteger)
-        newest = sa.select(v.c[name]).where(*(v.c[key] == touched.c[key] for key in keys), before)
-        return newest.order_by(v.c.from_block.desc()).limit(1).scalar_subquery()
-
+    names = [column.name for column in table.primary_key]
+    found_by = [*names, "key"] if table in BALANCES else names
+    touched = sa.select(*(h.c[name] for name in found_by)).where(*_between(h)).distinct().subquery("touched")
     shown: list[sa.ColumnElement[Any]] = []
-    for block_number in ("after", "until") if again else ("after",):
-        shown += [touched.c[c.name] if c.name in keys else value(c.name, block_number) for c in table.columns]
-        shown.append(value("gone", block_number))
-    return sa.select(*(column.label(f"c{place}") for place, column in enumerate(shown)))
+    joined: sa.FromClause = touched
+    for at in ("after", "until") if again else ("after",):
+        v = h.alias(f"newest_{at}")
+        before = v.c.from_block <= sa.bindparam(at, type_=sa.BigInteger)
+        same = [v.c[name] == touched.c[name] for name in found_by]
+        if dialect == "postgresql":
+            newest = sa.select(v).where(*same, before).order_by(v.c.from_block.desc()).limit(1)
+            version: sa.FromClause = newest.lateral(f"version_{at}")
+            joined = joined.outerjoin(version, sa.true())
+        else:
+            rowid: sa.Select[Any] = sa.select(sa.literal_column(f"newest_{at}.rowid"))
+            newest_first = rowid.select_from(v).where(*same, before).order_by(v.c.from_block.desc())
+            version = h.alias(f"version_{at}")
+            is_it = sa.literal_column(f"version_{at}.rowid") == newest_first.limit(1).scalar_subquery()
+            joined = joined.outerjoin(version, is_it)
+        shown += [touched.c[c.name] if c.name in names else version.c[c.name] for c in table.columns]
+        shown.append(version.c.gone)
+    return sa.select(*(column.label(f"c{place}") for place, column in enumerate(shown))).select_from(joined)
 
 
 def _between(h: sa.Table) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -5,9 +5,9 @@ place: finding two sets with one sum is a short integer solution problem. At the
 bits. One number modulo 2^256 would not do: Wagner's generalised birthday finds sets of equal sum in about 2^32 steps.
 Sources: Bellare and Micciancio, A New Paradigm for Collision-Free Hashing (EUROCRYPT '97), which names it; Lewi, Kim,
 Maykov and Weis, Securing Update Propagation with Homomorphic Hashing (ePrint 2019/227), which chose 16 bits x 1,024;
-Wagner, A Generalized Birthday Problem (CRYPTO 2002). They take BLAKE2X; this takes BLAKE3's extended output, as Solana's
-hash of all accounts does (SIMD-0215): a quarter of the time of SHAKE256, and a block of 100 transfers needs 400 of them.
-The same element 2^16 times is no element: what is hashed here is a set.
+Wagner, A Generalized Birthday Problem (CRYPTO 2002). They take BLAKE2X; this takes BLAKE3's extended output, as Solana
+does for its accounts (SIMD-0215): a quarter of SHAKE256's time, and a block of 100 transfers needs 400 of them. The
+same element 2^16 times is no element: what is hashed here is a set.
 """
 
 import hashlib

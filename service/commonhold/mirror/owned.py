@@ -76,36 +76,25 @@ async def apply(rows: Rows, stamp: BlockStamp, event: OwnedEvent) -> None:
             assert_never(event)
 
 
-# By contract, the table of its balances, and the columns of it: of what, whose, how much.
-_BALANCES = {"Ledger": ("holding", "asset", "owner", "units"), "Access": ("credit", "credit_id", "holder", "seconds")}
-
-
 async def transfer(rows: Rows, event: events.Transfer) -> None:
-    """Nearly all events are these, and what they are about was loaded.
-
-    Zero moves nothing, and ERC-6909 lets anyone move zero of an id that does not exist. Who comes into units of a
-    retired asset counts none.
-    """
+    """Units of an asset that is retired, or was not until this transaction; those of others are balances.py's. Who
+    comes into units of a retired asset counts none."""
     if event.amount == 0:
         return
-    table, of, by, what = _BALANCES[event.contract]
     for owner, amount in ((event.sender, -event.amount), (event.receiver, event.amount)):
         if owner == ZERO_ADDRESS:
             continue
-        key = (table, event.id, owner)
-        old = rows.loaded(key)
-        total = amount if old is None else old[what] + amount
-        if total < 0:
-            raise MirrorBroken(f"{table} {what}: expected at least {-amount}, got {total - amount}")
-        if total == 0:
-            new = None
-        elif old is not None:
-            new = {**old, what: total}
+        old = await rows.get(holding, asset=event.id, owner=owner)
+        units = amount + (0 if old is None else old["units"])
+        if units < 0:
+            raise MirrorBroken(f"holding.units: expected at least {-amount}, got {units - amount}")
+        if old is None:
+            counted = not (await known(rows, asset, asset=event.id))["retired"]
+            await rows.insert(holding, asset=event.id, owner=owner, units=units, counted=counted)
+        elif units == 0:
+            await rows.delete(holding, old)
         else:
-            new = {of: event.id, by: owner, what: total}
-            if table == "holding":
-                new["counted"] = not (await known(rows, asset, asset=event.id))["retired"]
-        rows.change(key, old, new)
+            await rows.update(holding, old, units=units)
 
 
 async def _class_created(rows: Rows, event: events.ClassCreated) -> None:

@@ -12,15 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from commonhold.db import U256, Db, insert_many, upsert
+from commonhold.db import U256, Db, Raw, delete_many, insert_many, put_many, select_many
 from commonhold.errors import CommonholdError
-from commonhold.mirror.tables import HISTORY, STATE
+from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key
 
 Row = Mapping[str, Any]  # column name -> value
 Key = tuple[Any, ...]  # a table's name, and the values of its primary key in its order
 Change = tuple[str, Row | None, Row | None]  # a table's name, its row before and after; None: there is none
-
-_KEYS_AT_ONCE = 500  # SQLite takes 32,766 values in a statement
 
 
 class RowExists(CommonholdError):
@@ -38,7 +36,7 @@ class Rows:
         self._changed: dict[Key, None] = {}  # since the last flush, in the order of their first change
         self._before: dict[Key, Row | None] = {}  # as they were before the transaction, where it changed them
         self._before_block: dict[Key, Row | None] = {}  # as they were before this block, where it changed them
-        self._versions: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # rows of the history tables
+        self._versions: dict[str, list[Raw]] = defaultdict(list)  # rows of the history tables
 
     def enter(self, block_number: int) -> None:
         """What changes next, changes in this block."""
@@ -48,14 +46,11 @@ class Rows:
 
     async def load(self, table: sa.Table, keys: Collection[tuple[Any, ...]]) -> None:
         """`get` knows the rows with these keys, read together: a tenth of the time of reading each alone."""
-        names, wanted = _key_names(table), sorted(keys)
-        for start in range(0, len(wanted), _KEYS_AT_ONCE):
-            part = wanted[start : start + _KEYS_AT_ONCE]
-            self._now.update({(table.name, *key): None for key in part})
-            for row in await _select(self.db, table, [_raw_key(table, key) for key in part]):
-                self._now[table.name, *(row[name] for name in names)] = row
-            for key in part:
-                self._stored[table.name, *key] = self._now[table.name, *key]
+        names, wide = _key_names(table), _wide_keys(table)
+        self._now.update({(table.name, *key): None for key in keys})
+        for row in await _select(self.db, table, [_narrow(key, wide) for key in sorted(keys)]):
+            self._now[table.name, *(row[name] for name in names)] = row
+        self._stored.update({(table.name, *key): self._now[table.name, *key] for key in keys})
 
     async def get(self, table: sa.Table, **key: Any) -> Row | None:
         """The row with this primary key."""
@@ -65,10 +60,6 @@ class Rows:
             found = (await self.db.execute(sa.select(table).where(*where))).mappings().one_or_none()
             self._now[known] = self._stored[known] = None if found is None else dict(found)
         return self._now[known]
-
-    def loaded(self, key: Key) -> Row | None:
-        """The row with this key, which was asked for before."""
-        return self._now[key]
 
     async def insert(self, table: sa.Table, **row: Any) -> None:
         """The row stands in the table, where none with its key stood. Raises RowExists, here or as IntegrityError in
@@ -111,10 +102,7 @@ class Rows:
         return [(key[0], before, self._now[key]) for key, before in self._before.items() if before != self._now[key]]
 
     def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
-        self.change(_key(table, row), old, new)
-
-    def change(self, key: Key, old: Row | None, new: Row | None) -> None:
-        """The row `old` is `new`; None: there is none."""
+        key = _key(table, row)
         self._now[key] = new
         self._changed[key] = None
         self._before.setdefault(key, old)
@@ -125,44 +113,32 @@ class Rows:
         for key, before in self._before_block.items():
             now = self._now[key]
             if now != before:
-                self._versions[key[0]].append(_version(key, now, self._block_number))
+                self._versions[key[0]].append(_version(key, before, now, self._block_number))
         self._before_block.clear()
 
 
 async def put(db: Db, table: sa.Table, rows: Collection[Row]) -> None:
     """These rows stand in the table, instead of any with their keys."""
-    if rows:
-        await db.exec_driver_sql(str(upsert(db, table).compile(dialect=db.dialect)), raw_rows(table, rows))
+    await put_many(db, table, raw_rows(table, rows))
 
 
 async def take_away(db: Db, gone: Mapping[str, Collection[Row]]) -> None:
     """The rows with the keys of these, by the name of their table, are in no table."""
     for table in reversed(STATE):  # what refers goes before what it refers to
-        if rows := gone.get(table.name):
-            names = _key_names(table)
-            statement = table.delete().where(*(table.c[name] == sa.bindparam(f"key_{name}") for name in names))
-            await db.execute(statement, [{f"key_{name}": row[name] for name in names} for row in rows])
+        names, wide = _key_names(table), _wide_keys(table)
+        keys = [_narrow(tuple(row[name] for name in names), wide) for row in gone.get(table.name, ())]
+        await delete_many(db, table, keys)
 
 
-def raw_rows(table: sa.Table, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+def raw_rows(table: sa.Table, rows: Iterable[Row]) -> list[Raw]:
     """Rows as the drivers take them, in the order of the table's columns."""
     take, wide = _taken(table)
     return [_narrow(take(row), wide) for row in rows]
 
 
-async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[Row]:
+async def _select(db: Db, table: sa.Table, keys: Sequence[Raw]) -> list[Row]:
     """The rows with these keys, which are as the drivers take them."""
-    names, columns = _key_names(table), _columns(table)
-    keyed, shown = (", ".join(f'"{name}"' for name in some) for some in (names, table.columns.keys()))
-    if db.dialect.name == "postgresql":
-        types = [table.c[name].type.compile(db.dialect) for name in names]
-        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 1))
-        text = f"SELECT {shown} FROM unnest({arrays}) AS k({keyed}) JOIN {table.name} USING ({keyed})"  # noqa: S608
-        found = await db.exec_driver_sql(text, tuple(map(list, zip(*keys, strict=True))))
-    else:
-        marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(keys))
-        text = f"SELECT {shown} FROM {table.name} WHERE ({keyed}) IN (VALUES {marks})"  # noqa: S608
-        found = await db.exec_driver_sql(text, tuple(value for key in keys for value in key))
+    columns = _columns(table)
     # SQLite has numbers for what is true or false: a row must be the same value, however it was read.
     flags = {column.name for column in table.columns if isinstance(column.type, sa.Boolean)}
     return [
@@ -170,7 +146,7 @@ async def _select(db: Db, table: sa.Table, keys: list[tuple[Any, ...]]) -> list[
             name: int.from_bytes(value) if wide and value is not None else bool(value) if name in flags else value
             for (name, wide), value in zip(columns, row, strict=True)
         }
-        for row in found
+        for row in await select_many(db, table, keys)
     ]
 
 
@@ -182,27 +158,26 @@ def _order(table: sa.Table) -> Callable[[tuple[Any, ...]], Any]:
     return itemgetter(*places)
 
 
-def _version(key: Key, row: Row | None, block_number: int) -> tuple[Any, ...]:
+def _version(key: Key, before: Row | None, row: Row | None, block_number: int) -> Raw:
     """A row of a history table, as the drivers take it: all but the key is null where the row is gone."""
     table = _table(key[0])
     take, wide = _taken(table)
-    if row is not None:
-        return (*_narrow(take(row), wide), block_number, False)
-    held = dict.fromkeys(table.columns.keys()) | dict(zip(_key_names(table), key[1:], strict=True))
-    return (*_narrow(take(held), wide), block_number, True)
+    held = row
+    if held is None:
+        held = dict.fromkeys(table.columns.keys()) | dict(zip(_key_names(table), key[1:], strict=True))
+    version = (*_narrow(take(held), wide), block_number, row is None)
+    if table not in BALANCES:
+        return version
+    return (*version, before is None, balance_key(version[0], version[1]))
 
 
-def _narrow(values: tuple[Any, ...], wide: Sequence[int]) -> tuple[Any, ...]:
+def _narrow(values: tuple[Any, ...], wide: Sequence[int]) -> Raw:
     """The values as the drivers take them: the numbers in the places `wide` as bytes."""
     narrow = list(values)
     for place in wide:
         if narrow[place] is not None:
             narrow[place] = narrow[place].to_bytes(32)
     return tuple(narrow)
-
-
-def _raw_key(table: sa.Table, key: tuple[Any, ...]) -> tuple[Any, ...]:
-    return _narrow(key, _wide_keys(table))
 
 
 def _key(table: sa.Table, row: Row) -> Key:

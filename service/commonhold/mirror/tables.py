@@ -5,6 +5,8 @@ function of it. Each of the STATE tables has a history beside it, which is only 
 Amounts are below 2^63 by the contracts' own bounds (ILedger), prices and ids are U256.
 """
 
+from hashlib import blake2b
+
 import sqlalchemy as sa
 
 from commonhold.db import U256, metadata
@@ -43,6 +45,7 @@ event = sa.Table(
     sa.Column("name", sa.String(32), nullable=False),
     sa.Column("topics", sa.LargeBinary, nullable=False, comment="concatenated, 32 bytes each"),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,  # rows lie in the order of the key: one tree instead of two
 )
 
 # The LtHash sum over all rows of the STATE tables after a block; digest.py says of which blocks it is kept.
@@ -163,6 +166,9 @@ device = sa.Table(
     sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), nullable=False, index=True),
 )
 
+# Of the tables of balances. A balance that changes stays on its page, and no index has to follow it.
+_BALANCE_OPTIONS = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}}
+
 # Rows with zero units are deleted: a sync from any point ends in the same rows. The ledger's own address holds the
 # commons.
 holding = sa.Table(
@@ -172,6 +178,7 @@ holding = sa.Table(
     sa.Column("owner", sa.LargeBinary(20), primary_key=True, index=True),
     sa.Column("units", sa.BigInteger, sa.CheckConstraint("units > 0", name="positive"), nullable=False),
     sa.Column("counted", sa.Boolean, nullable=False, comment="in what its group holds"),
+    **_BALANCE_OPTIONS,
 )
 
 claim = sa.Table(
@@ -205,6 +212,7 @@ credit = sa.Table(
     sa.Column("credit_id", U256, sa.ForeignKey(offer.c.credit_id), primary_key=True),
     sa.Column("holder", sa.LargeBinary(20), primary_key=True, index=True),
     sa.Column("seconds", sa.BigInteger, sa.CheckConstraint("seconds > 0", name="positive"), nullable=False),
+    **_BALANCE_OPTIONS,
 )
 
 lease = sa.Table(
@@ -283,31 +291,49 @@ STATE = (
     anchor,
 )
 
-# By whose rows the past is asked for, beside the primary keys.
-_ASKED_BY = {"holding": "owner", "credit": "holder", "lease": "holder"}
+# The two tables of balances: (id, whose), and how much. Nearly every event changes two of their rows.
+BALANCES = (holding, credit)
 
 
 def _history_of(table: sa.Table) -> sa.Table:
     """What each row of `table` was, from one block on to the next version of the same key."""
     keys = [column.name for column in table.primary_key]
+    balances = table in BALANCES
     columns = [
         sa.Column(
             column.name,
             column.type,
-            primary_key=column.name in keys,
+            primary_key=column.name in keys and not balances,
             nullable=column.name not in keys,
             autoincrement=False,
-            index=_ASKED_BY.get(table.name) == column.name,
+            index=(table.name, column.name) == ("lease", "holder"),  # whose past is asked for
         )
         for column in table.columns
     ]
-    return sa.Table(
-        f"{table.name}_history",
-        metadata,
-        *columns,
-        sa.Column("from_block", sa.BigInteger, primary_key=True, autoincrement=False, index=True),
+    columns += [
+        sa.Column("from_block", sa.BigInteger, nullable=False, primary_key=not balances, autoincrement=False),
         sa.Column("gone", sa.Boolean, nullable=False, comment="the row was deleted: all but the key is null"),
-    )
+    ]
+    name = f"{table.name}_history"
+    by_block = f"ix_{name}_from_block"
+    if not balances:
+        return sa.Table(name, metadata, *columns, sa.Index(by_block, "from_block"))
+    # An index over the 52 bytes of a key would be most of the database, and most of the time of a backfill: 8 bytes of
+    # its hash stand for it. By one half of the key only the versions are found that began a row.
+    born = sa.Column("born", sa.Boolean, nullable=False, comment="there was no row before", info={"internal": True})
+    key = sa.Column("key", sa.BigInteger, nullable=False, comment="balance_key", info={"internal": True})
+    indexes = [
+        sa.Index(f"ix_{name}_key", "key", "from_block"),
+        *(sa.Index(f"ix_{name}_{column}", column, postgresql_where=born, sqlite_where=born) for column in keys),
+        # Versions are only ever added at the end: which blocks are in which stretch of the table says enough.
+        sa.Index(by_block, "from_block", postgresql_using="brin", postgresql_with={"autosummarize": True}),
+    ]
+    return sa.Table(name, metadata, *columns, born, key, *indexes)
 
 
 HISTORY = {table.name: _history_of(table) for table in STATE}
+
+
+def balance_key(id_: bytes, whose: bytes) -> int:
+    """What stands for the key of a balance in the index of its history: 64 bits, as a signed number."""
+    return int.from_bytes(blake2b(id_ + whose, digest_size=8).digest(), signed=True)

@@ -14,7 +14,7 @@ from commonhold.chain.decode import decode_of
 from commonhold.chain.events import ChainEvent
 from commonhold.chain.stamp import BlockStamp, RawLog
 from commonhold.db import Db, ReadDb, make_engine, write
-from commonhold.mirror.apply import apply_all
+from commonhold.mirror.apply import Happened, apply_all
 from commonhold.mirror.digest import digest, recomputed
 from commonhold.mirror.read import position
 from commonhold.mirror.tables import HISTORY, STATE, block, event
@@ -57,7 +57,7 @@ async def verify(db: ReadDb, progress: Progress) -> list[Verdict]:
                 await made.run_sync(lambda c: sums.metadata.create_all(c, [*STATE, *HISTORY.values(), sums]))
             async for told in _told(db, progress):
                 async with write(scratch) as made:
-                    await apply_all(made, told)
+                    await apply_all(made, Happened.of(told))
             async with write(scratch) as made:
                 verdicts.append(Verdict("events", kept, await recomputed(made)))
         finally:
@@ -72,7 +72,7 @@ async def rebuild(db: Db, progress: Progress) -> Hash32:
     for table in (sums, *HISTORY.values(), *reversed(STATE)):
         await db.execute(table.delete())
     async for told in _told(db, progress):
-        await apply_all(db, told)
+        await apply_all(db, Happened.of(told))
     return await digest(db)
 
 

@@ -135,9 +135,9 @@ def create(connection: sa.Connection) -> None:
     """Every view is there, on PostgreSQL with its comments."""
     postgresql = connection.dialect.name == "postgresql"
     for name, table in tables():
-        shown = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in table.columns)
+        shown = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in columns(table))
         connection.exec_driver_sql(f'CREATE VIEW "{name}" AS SELECT {shown} FROM {table.name}')  # noqa: S608
-        for column in table.columns if postgresql else ():
+        for column in columns(table) if postgresql else ():
             text = comment(table, column).replace("'", "''")
             connection.exec_driver_sql(f'COMMENT ON COLUMN "{name}"."{column.name}" IS \'{text}\'')
 
@@ -179,6 +179,17 @@ def tables() -> list[tuple[str, sa.Table]]:
     """Every view with the table that it shows: those of the rows as they are, then those over time."""
     now = [(NAMES[table.name], table) for table in STATE]
     return now + [(f"{NAMES[table.name]}_over_time", HISTORY[table.name]) for table in STATE]
+
+
+def columns(table: sa.Table) -> list[sa.Column[Any]]:
+    """What a view shows of its table: all but what only an index needs."""
+    return [column for column in table.columns if not column.info.get("internal")]
+
+
+def key(table: sa.Table) -> list[str]:
+    """The columns that tell the rows of a view apart."""
+    of = next(state for state in STATE if table in (state, HISTORY[state.name]))
+    return [column.name for column in of.primary_key] + ([] if table is of else ["from_block"])
 
 
 def markdown() -> str:
