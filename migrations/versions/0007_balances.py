@@ -43,8 +43,7 @@ def upgrade() -> None:
             sa.Column("born", sa.Boolean, nullable=False, comment="there was no row before"),
             sa.Column("key", sa.BigInteger, nullable=False, comment="balance_key"),
         )
-        brin = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": True}}
-        op.create_index(f"ix_{table}_from_block", table, ["from_block"], **brin)
+        op.create_index(f"ix_{table}_from_block", table, ["from_block"])
         op.create_index(f"ix_{table}_key", table, ["key", "from_block"])
         for column in (id_, whose):
             where = sa.column("born")

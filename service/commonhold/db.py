@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from commonhold.errors import BadInput, Unavailable
 
 COPY_FROM = 200  # rows from which a COPY is faster than an INSERT, round trips included
+PUT_FROM = 2_000  # rows from which a COPY and an upsert of what it brought are faster than one upsert
 _PIECE = 1 << 18  # bytes of a COPY that are sent at once
 SQLITE_VALUES = 1_000  # in a statement; SQLite takes 32,766, and more at once are not faster
 
@@ -138,7 +139,7 @@ async def insert_columns(db: Db, table: sa.Table, columns: Sequence[Column]) -> 
 
 async def put_columns(db: Db, table: sa.Table, columns: Sequence[Column]) -> None:
     """As `put_many`, of columns."""
-    if db.dialect.name != "postgresql" or _length(columns) < COPY_FROM:
+    if db.dialect.name != "postgresql" or _length(columns) < PUT_FROM:
         await put_many(db, table, _rows(columns))
         return
     beside = f"put_{table.name}"
@@ -182,21 +183,20 @@ async def select_many(db: ReadDb, table: sa.Table, keys: Sequence[Raw]) -> list[
     return found
 
 
-def upsert(db: Db, table: sa.Table) -> sa.Insert:
-    """An INSERT of whole rows of `table` that replaces those whose primary key exists."""
-    return _upsert(db.dialect, table)
+def upsert(db: Db, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
+    """An INSERT of whole rows of `table`, given or found by `rows`, that replaces those whose primary key exists."""
+    return _upsert(db.dialect, table, rows)
 
 
-def _upsert(dialect: sa.Dialect, table: sa.Table) -> sa.Insert:
+def _upsert(dialect: sa.Dialect, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
     key = [column.name for column in table.primary_key]
     rest = [column.name for column in table.columns if column.name not in key]
-    if dialect.name == "postgresql":
-        on_postgresql = postgresql.insert(table)
-        new = on_postgresql.excluded
-        return on_postgresql.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
-    on_sqlite = sqlite.insert(table)
-    new = on_sqlite.excluded
-    return on_sqlite.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
+    insert: Any = (postgresql if dialect.name == "postgresql" else sqlite).insert(table)
+    new = insert.excluded
+    if rows is not None:
+        insert = insert.from_select(_names(table), rows)
+    made: sa.Insert = insert.on_conflict_do_update(index_elements=key, set_={name: new[name] for name in rest})
+    return made
 
 
 async def _copy(db: Db, table: str, names: Sequence[str], columns: Sequence[Column]) -> None:
@@ -230,8 +230,10 @@ async def _stream(rows: np.ndarray[Any, Any]) -> AsyncIterator[bytes]:
 
 async def _driver(db: Db) -> Any:
     """The driver's connection, in the transaction."""
-    await db.execute(sa.select(1))  # the driver begins the transaction with the first statement, and COPY is none
-    return (await db.get_raw_connection()).driver_connection
+    driver: Any = (await db.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():
+        await db.execute(sa.select(1))  # it begins the transaction with the first statement, and COPY is none
+    return driver
 
 
 @contextmanager
@@ -353,10 +355,11 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
     def on_connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # SQLAlchemy's `begin` event below starts transactions
         cursor = dbapi_connection.cursor()
-        # 32 MB of pages, where 2 are the default: a backfill writes to six indexes at random places.
+        # 32 MB of pages, where 2 are the default: a backfill writes to three trees at random places. And a log of up to
+        # 160 MB, so that a page which is written in every block is not copied for every one.
         for pragma in (
             *("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"),
-            *("cache_size=-32000", "wal_autocheckpoint=10000"),
+            *("cache_size=-32000", "wal_autocheckpoint=40000"),
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

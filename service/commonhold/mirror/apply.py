@@ -88,13 +88,15 @@ async def _sorted_out(
     """What is applied one after the other, and the transfers that can be counted: but for the units of assets that are
     retired, before or on the way (owned.py)."""
     moves, told = happened.moves, happened.events
-    ids = np.unique(moves.ids()[moves.of_ledger]).tolist()
-    await rows.load(asset, [(int.from_bytes(id_),) for id_ in ids])
     retired = {event.asset.to_bytes(32) for _, _, event in told if isinstance(event, events.Retired)}
-    for id_ in ids:
+    ids = set(moves.ids()[moves.of_ledger].tolist())
+    asked = ids - known.active
+    await rows.load(asset, [(int.from_bytes(id_),) for id_ in asked])
+    for id_ in asked:
         row = await rows.get(asset, asset=int.from_bytes(id_))
-        if row is not None and row["retired"]:
-            retired.add(id_)
+        if row is not None:
+            (retired if row["retired"] else known.active).add(id_)
+    known.active -= retired
     if retired:
         alone = moves.of_ledger & np.isin(moves.ids(), np.array(sorted(retired), "V32"))
         stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in happened.blocks}

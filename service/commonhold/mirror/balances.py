@@ -183,11 +183,13 @@ class Known:
     def __init__(self) -> None:
         self._at = b""  # hash of the block that they were after; empty: nobody knows
         self._books: dict[Erc6909, Book] = {}
+        self.active: set[bytes] = set()  # assets that are not retired
 
     def begin(self, at: bytes) -> None:
         """A transaction begins after this block. Until `keep` it may fail, and then nothing is known."""
         if at != self._at:
             self._books.clear()
+            self.active.clear()
         self._at = b""
 
     def of(self, contract: Erc6909) -> Book:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
-from commonhold.db import Db, ReadDb, upsert
+from commonhold.db import Db, ReadDb, put_many
 from commonhold.mirror import balances, history, tables
 from commonhold.mirror.lthash import LtHash
 from commonhold.mirror.rows import Change, Row
@@ -63,7 +63,7 @@ async def advance(db: Db, block_number: int, changed: Iterable[Elements], count:
         state = _moved(LtHash() if newest is None else LtHash(newest), list(changed)).state()
     if newest == _PENDING:
         await db.execute(tables.digest.delete().where(tables.digest.c.sum == _PENDING))
-    await db.execute(upsert(db, tables.digest), {"block_number": block_number, "sum": state})
+    await put_many(db, tables.digest, [(block_number, state)])
 
 
 def elements(change: Change) -> Elements:

@@ -32,6 +32,12 @@ from commonhold.units import BlockNumber, Hash32, hex_text
 
 CursorRow = sa.Row[tuple[int, int, bytes, BlockNumber, BlockNumber, Hash32, int, BlockNumber]]
 
+_MOVE: Final = (
+    cursor.update()
+    .where(cursor.c.number == sa.bindparam("was"), cursor.c.hash == sa.bindparam("was_hash"))
+    .values({name: sa.bindparam(name) for name in ("number", "hash", "timestamp", "finalized")})
+)
+
 LOOK_S: Final = 1.0  # how long what was fetched ahead of blocks that may be undone is used without another look
 
 
@@ -233,8 +239,7 @@ class Follower:
 
 async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNumber) -> bool:
     """The cursor is at `new`, if it stood where we read it."""
-    where_it_was = (cursor.c.number == at.number, cursor.c.hash == at.hash)
-    moved = await db.execute(cursor.update().where(*where_it_was).values(_cursor_row(new, finalized)))
+    moved = await db.execute(_MOVE, {"was": at.number, "was_hash": at.hash, **_cursor_row(new, finalized)})
     return moved.rowcount == 1
 
 

@@ -4,15 +4,14 @@ rows.py adds a version for each block that changed a row; only `undo` takes any 
 the chain any more. Nothing is ever closed or rewritten, so keeping it costs one inserted row a change. Commits nothing.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from commonhold.db import Db, ReadDb
-from commonhold.mirror.rows import Change, Row, put, take_away
+from commonhold.db import Db, ReadDb, upsert
+from commonhold.mirror.rows import Change, Row, take_away
 from commonhold.mirror.tables import BALANCES, HISTORY, STATE
 
 _NEWEST = 2**63 - 1  # a block number that none is above
@@ -60,22 +59,23 @@ async def changes(db: ReadDb, after: int, until: int) -> AsyncIterator[Change]:
 
 
 async def undo(db: Db, ancestor: int) -> None:
-    """The STATE tables are as they were after block `ancestor`, and so is the history."""
-    put_back: dict[str, list[Row]] = defaultdict(list)
-    gone: dict[str, list[Row]] = defaultdict(list)
-    for table in await _changed_tables(db, ancestor, _NEWEST):
-        columns, h = [column.name for column in table.columns], HISTORY[table.name]
-        touched = _touched(table, db.dialect.name, again=False)
-        for row in await db.execute(touched, {"after": ancestor, "until": _NEWEST}):
-            old = _row(columns, row)
-            if old is None:
-                gone[table.name].append(dict(zip(columns, row, strict=False)))
-            else:
-                put_back[table.name].append(old)
-        await db.execute(h.delete().where(h.c.from_block > ancestor))
+    """The STATE tables are as they were after block `ancestor`, and so is the history. All within the database."""
+    since = {"after": ancestor, "until": _NEWEST}
+    changed = await _changed_tables(db, ancestor, _NEWEST)
+    gone: dict[str, list[Row]] = {}
+    for table in changed:
+        names = [column.name for column in table.primary_key]
+        found = await db.execute(_undone(table, db.dialect.name), since)
+        gone[table.name] = [dict(zip(names, row, strict=True)) for row in found]
     await take_away(db, gone)
-    for table in STATE:  # which lists a table after those it refers to
-        await put(db, table, put_back[table.name])
+    for table in changed:  # in the order of STATE, which lists a table after those it refers to
+        was = _touched(table, db.dialect.name, again=False).subquery("was")
+        *columns, is_gone = was.columns
+        put_back = sa.select(*columns).where(is_gone.is_(sa.false()))
+        await db.execute(upsert(db, table, put_back), since)
+    for table in changed:
+        h = HISTORY[table.name]
+        await db.execute(h.delete().where(h.c.from_block > ancestor))
 
 
 async def _changed_tables(db: ReadDb, after: int, until: int) -> list[sa.Table]:
@@ -121,6 +121,15 @@ def _touched(table: sa.Table, dialect: str, *, again: bool) -> sa.Select[Any]:
         shown += [touched.c[c.name] if c.name in names else version.c[c.name] for c in table.columns]
         shown.append(version.c.gone)
     return sa.select(*(column.label(f"c{place}") for place, column in enumerate(shown))).select_from(joined)
+
+
+@cache
+def _undone(table: sa.Table, dialect: str) -> sa.Select[Any]:
+    """The keys of the rows that were not there after block `after`, of those that have versions since."""
+    was = _touched(table, dialect, again=False).subquery("was")
+    *columns, is_gone = was.columns
+    keys = [column for column, of in zip(columns, table.columns, strict=True) if of.primary_key]
+    return sa.select(*keys).where(is_gone.is_not(sa.false()))
 
 
 def _between(h: sa.Table) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

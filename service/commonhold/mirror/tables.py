@@ -6,6 +6,7 @@ Amounts are below 2^63 by the contracts' own bounds (ILedger), prices and ids ar
 """
 
 from hashlib import blake2b
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -167,7 +168,7 @@ device = sa.Table(
 )
 
 # Of the tables of balances. A balance that changes stays on its page, and no index has to follow it.
-_BALANCE_OPTIONS = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}}
+_BALANCE_OPTIONS: dict[str, Any] = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}}
 
 # Rows with zero units are deleted: a sync from any point ends in the same rows. The ledger's own address holds the
 # commons.
@@ -325,8 +326,7 @@ def _history_of(table: sa.Table) -> sa.Table:
     indexes = [
         sa.Index(f"ix_{name}_key", "key", "from_block"),
         *(sa.Index(f"ix_{name}_{column}", column, postgresql_where=born, sqlite_where=born) for column in keys),
-        # Versions are only ever added at the end: which blocks are in which stretch of the table says enough.
-        sa.Index(by_block, "from_block", postgresql_using="brin", postgresql_with={"autosummarize": True}),
+        sa.Index(by_block, "from_block"),
     ]
     return sa.Table(name, metadata, *columns, born, key, *indexes)
 
