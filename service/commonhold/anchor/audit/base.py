@@ -79,11 +79,14 @@ class Kind:
 
 
 def _member(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
-    (controller, since, until, refuses), successor = got[0][:4], got[1]
+    (controller, since, until, refuses), successor, detach_ready_at, (heir, recovery_ready_at) = got[0][:4], *got[1:]
     if since:
         above = None if controller == ZERO else controller
         state.members[key[0]] = Member(
-            ZERO32, since, until, above, above is None, refuses, None if successor == ZERO else successor
+            *(ZERO32, since, until, above, above is None, refuses, None if successor == ZERO else successor),
+            detach_ready_at=detach_ready_at or None,
+            recovery_to=None if heir == ZERO else heir,
+            recovery_ready_at=recovery_ready_at or None,
         )
 
 
@@ -142,6 +145,8 @@ KINDS: Final[dict[str, Kind]] = {
         lambda who: (
             Question("Members", "memberOf", (who,), (ZERO, 0, 0, False)),
             Question("Members", "successorOf", (who,), ZERO),
+            Question("Members", "detachmentOf", (who,), 0),
+            Question("Members", "recoveryOf", (who,), (ZERO, 0)),
         ),
         _member,
     ),

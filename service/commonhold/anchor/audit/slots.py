@@ -40,6 +40,8 @@ class Kept:
 KEPT_IN: Final[dict[tuple[ContractName, str], Kept]] = {
     ("Members", "memberOf"): Kept("_members", _members("controller", "since", "until", "refusesGifts")),
     ("Members", "successorOf"): Kept("successorOf"),
+    ("Members", "detachmentOf"): Kept("_detachings", _members("readyAt")),
+    ("Members", "recoveryOf"): Kept("_recoveries", _members("successor", "readyAt")),
     ("Members", "nullifierUsed"): Kept("nullifierUsed"),
     ("Ledger", "classOf"): Kept(
         "_classes",
