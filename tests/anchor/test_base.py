@@ -149,6 +149,21 @@ async def test_a_recovery_that_began_before_the_audit_is_followed_to_its_end(dep
 
 
 @pytest.mark.chain
+async def test_a_device_of_a_retired_asset_is_free_wherever_the_audit_begins(deployed: Deployed) -> None:
+    await deployed.admit("provider")
+    short = await deployed.appraisal("provider", 8 * UNIT, name="node", expires_in_s=600)
+    asset = await deployed.register(short, "provider")
+    begun = (await deployed.rpc.head()).number
+    await deployed.anvil.advance(600 + 2 * DAY_S)
+    retired = await deployed.send("stranger", "Ledger", "retire", asset, short.devices)
+    await deployed.register(await deployed.appraisal("provider", 8 * UNIT, name="node"), "provider")
+
+    for block in range(begun, retired.block.number + 2):
+        report = await audit(deployed.rpc, deployed.deployment, options=Options(from_block=block))
+        assert failed(report) == {}, block
+
+
+@pytest.mark.chain
 async def test_block_after_the_audited_one_is_refused(deployed: Deployed) -> None:
     head = await deployed.rpc.head()
 
