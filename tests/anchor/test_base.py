@@ -149,6 +149,19 @@ async def test_a_recovery_that_began_before_the_audit_is_followed_to_its_end(dep
 
 
 @pytest.mark.chain
+async def test_what_is_needed_twice_is_counted_once(deployed: Deployed) -> None:
+    asset, _ = await use(deployed)
+    credit = await deployed.open(asset, tranche=5)
+    await deployed.grant(credit, "owner", 7)
+    await deployed.send("owner", "Access", "transfer", address_of("owner"), credit, 3)
+    at = await deployed.rpc.head()
+
+    report = await audit(deployed.rpc, deployed.deployment, options=Options(at.hash, from_block=at.number))
+
+    assert failed(report) == {}
+
+
+@pytest.mark.chain
 async def test_a_device_of_a_retired_asset_is_free_wherever_the_audit_begins(deployed: Deployed) -> None:
     await deployed.admit("provider")
     short = await deployed.appraisal("provider", 8 * UNIT, name="node", expires_in_s=600)

@@ -21,7 +21,6 @@ from commonhold.anchor.audit.state import (
     Setting,
     Signer,
     State,
-    add,
 )
 from commonhold.anchor.audit.step import Key
 from commonhold.chain import events
@@ -124,7 +123,7 @@ def _lease(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
 def _use(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
     class_id, window, root = key
     for used, seconds in zip((state.acquired, state.redeemed), got, strict=True):
-        add(used.setdefault((class_id, window), {}), root, seconds)
+        _set(used.setdefault((class_id, window), {}), root, seconds)
 
 
 def _anchor(state: State, key: tuple[Any, ...], got: list[Any]) -> None:

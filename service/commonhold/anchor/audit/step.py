@@ -55,8 +55,8 @@ class Step:
     def need(self, *keys: Key) -> None:
         """All of this is known. Raises Missing; never where the history was read from its beginning."""
         known = self.state.known
-        if known is not None and (missing := [key for key in keys if key not in known]):
-            raise Missing(missing)
+        if known is not None and (missing := dict.fromkeys(key for key in keys if key not in known)):
+            raise Missing(list(missing))
 
     def asset(self, asset: int) -> Asset:
         """Raises Unknown."""
