@@ -9,7 +9,7 @@ from commonhold.anchor.audit.run import Options, audit
 from commonhold.anchor.audit.slots import KEPT_IN
 from commonhold.errors import BadInput
 from commonhold.units import UNIT, AssetId, Hash32, class_id
-from tests.actors import ATTESTERS, COMPUTE, DAY_S, Deployed, address_of
+from tests.actors import ATTESTERS, COMPUTE, DAY_S, Deployed, address_of, point_of
 from tests.anchor.test_planted import failed
 from tests.anchor.use import put, use
 
@@ -146,6 +146,27 @@ async def test_a_recovery_that_began_before_the_audit_is_followed_to_its_end(dep
         for proofs in (False, True):
             options = Options(at.hash, from_block=block, proofs=proofs)
             assert failed(await audit(d.rpc, d.deployment, options=options)) == {}, block
+
+
+@pytest.mark.chain
+async def test_a_receipt_by_a_former_session_key_counts_wherever_the_audit_begins(deployed: Deployed) -> None:
+    _, lease = await use(deployed)
+    for number, session in enumerate(("second", "third")):
+        await deployed.anvil.advance(3_700)  # the key before proves use for an hour
+        point, deadline = point_of(session), await deployed.now() + 3_600
+        rotation = signing.Rotation(lease, Hash32(point[:32]), Hash32(point[32:]), number, deadline)
+        await deployed.send("relayer", "Access", "rotate", rotation, deployed.sign("developer", rotation))
+    receipts = [(110_000, "developer", 0), (120_000, "second", 1), (130_000, "third", 2)]
+    begun = (await deployed.rpc.head()).number - 2
+    for gpu_ms, session, number in receipts:
+        signed = deployed.signed_receipt(lease, gpu_ms, session=session, key_number=number)
+        await deployed.send("stranger", "Meter", "settle", [signed])
+    at = await deployed.rpc.head()
+
+    for block in range(begun, at.number + 1):
+        for proofs in (False, True):
+            options = Options(at.hash, from_block=block, proofs=proofs)
+            assert failed(await audit(deployed.rpc, deployed.deployment, options=options)) == {}, block
 
 
 @pytest.mark.chain

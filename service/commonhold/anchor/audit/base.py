@@ -26,7 +26,7 @@ from commonhold.anchor.audit.step import Key
 from commonhold.chain import events
 from commonhold.chain.stamp import BlockStamp
 from commonhold.signing import ZERO32
-from commonhold.units import Units, credit_parts, hex_text
+from commonhold.units import Hash32, Units, credit_parts, hex_text
 
 _ASSET: Final = (ZERO32, ZERO, 0, 0, False, 0, ZERO32, ZERO32, ZERO32, ZERO32, 0)
 _LEASE: Final = (ZERO, 0, 0, 0, 0, False, 0, 0, 0, 0, ZERO32, ZERO32)
@@ -65,8 +65,17 @@ class Base:
         answers = iter(await self._reader.read([question for some in asked for question in some]))
         for kind, key, some in zip(kinds, keys, asked, strict=True):
             kind.put(state, key[1:], [next(answers) for _ in some])
+        await self._former_keys(state, [key[1] for key in keys if key[0] == "lease"])
         if state.known is not None:
             state.known.update(keys)
+
+    async def _former_keys(self, state: State, leases: Sequence[Hash32]) -> None:
+        """The leases have their session keys from the first one on: receipts may still be signed by those."""
+        kept = {lease: found for lease in leases if (found := state.leases.get(lease))}
+        places = [(lease, number) for lease, found in kept.items() for number in range(found.key_number)]
+        asked = [Question("Access", "keyOf", each, (ZERO32, ZERO32, 0)) for each in places]
+        for (lease, _), (x, y, until) in zip(places, await self._reader.read(asked) if asked else (), strict=True):
+            kept[lease].former_keys.append((x + y, until))
 
 
 @dataclass(frozen=True, slots=True)

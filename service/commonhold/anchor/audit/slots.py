@@ -71,6 +71,7 @@ KEPT_IN: Final[dict[tuple[ContractName, str], Kept]] = {
             *("id", "amount", "gpuMs", "price", "keyX", "keyY"),
         ),
     ),
+    ("Access", "keyOf"): Kept("_formerKeys", _members("x", "y", "until")),  # but for the present one
     ("Meter", "settledMs"): Kept("_leases", _members("gpuMs"), holder="Access"),
     ("Meter", "deliveredMs"): Kept("deliveredMs"),
     ("Meter", "nextEpoch"): Kept("nextEpoch"),
