@@ -18,7 +18,7 @@ node_ok = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo check contracts contracts-test contracts-mutation contracts-symbolic contracts-slither \
-	contracts-coverage contracts-deep bench-gas bench-metering bench-mirror bench-mirror-growth bench-audit abi standard-json lock clean
+	contracts-coverage contracts-deep mirror-deep bench-gas bench-metering bench-mirror bench-mirror-growth bench-audit abi standard-json lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -64,6 +64,9 @@ contracts-coverage: setup ## lines and branches that the tests reach
 contracts-deep: contracts-symbolic contracts-slither contracts-coverage ## all that takes long: those three, mutants, many inputs
 	cd contracts && FOUNDRY_PROFILE=deep forge test
 	$(MAKE) contracts-mutation
+
+mirror-deep: setup ## follow random histories through reorgs, restarts, failing and lying endpoints; HISTORIES=500 FIRST=0
+	HISTORIES=$(or $(HISTORIES),500) FIRST=$(or $(FIRST),0) $(BIN)/pytest -v -o console_output_style=count tests/mirror/test_model.py
 
 bench-gas: setup tests/bench/gas/node_modules/.stamp ## gas of ours beside others' for the same, in one run
 	cd contracts && forge build --skip test

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def schema(connection: sa.Connection) -> dict[str, Any]:
 
 def differences(connection: sa.Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def _downgrade(connection: sa.Connection) -> None:
+    """No migration was ever run."""
+    settings = migrate.config()
+    settings.attributes["connection"] = connection
+    command.downgrade(settings, "base")
 
 
 def remake(connection: sa.Connection) -> None:
@@ -94,16 +102,22 @@ async def test_empty_database_is_older_until_it_is_upgraded(tmp_path: Path) -> N
 
 
 async def test_every_migration_can_be_taken_back(engine: AsyncEngine) -> None:
-    def downgrade(connection: sa.Connection) -> None:
-        settings = migrate.config()
-        settings.attributes["connection"] = connection
-        command.downgrade(settings, "base")
-
     async with write(engine) as db:
-        await db.run_sync(downgrade)
+        await db.run_sync(_downgrade)
         assert await db.run_sync(schema) == {}
     await migrate.upgrade(engine)
     await migrate.check(engine)
+
+
+async def test_two_that_start_together_upgrade_once(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await db.run_sync(_downgrade)
+    other = make_engine(engine.url.render_as_string(hide_password=False))
+
+    await asyncio.gather(migrate.upgrade(engine), migrate.upgrade(other))
+
+    await migrate.check(engine)
+    await other.dispose()
 
 
 async def test_upgrade_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -236,9 +236,9 @@ async def test_an_anchor_sent_twice_into_one_block_is_waited_for(scene: Scene) -
         hasty = Sender(rpc, key_of("submitter"), deployed.deployment, timeout_s=0.5)
         with pytest.raises(TransactionTimeout):
             await publish(engine, hasty, base_uri="http://service")
-        patient = Sender(rpc, key_of("submitter"), deployed.deployment, timeout_s=5)
+        patient = Sender(rpc, key_of("submitter"), deployed.deployment, timeout_s=30)
         again = asyncio.create_task(publish(engine, patient, base_uri="http://service"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while int((await deployed.anvil.request("txpool_status"))["pending"], 16) < 2:  # noqa: ASYNC110 - a node's
                 await asyncio.sleep(0.02)
         await deployed.anvil.mine()

@@ -35,13 +35,16 @@ async def numbers(service: Service) -> dict[str, int]:
 
 async def test_metrics_tell_how_far_and_how_old_the_mirror_is(service: Service) -> None:
     before = await numbers(service)
-    await service.deployed.anvil.mine(3)
+    await service.deployed.anvil.advance(500)
+    await service.deployed.anvil.mine(2)
     service.clock.now_s = await service.deployed.now() + 42
 
     after = await numbers(service)
 
     assert before["commonhold_mirror_lag_blocks"] == 0
     assert after["commonhold_mirror_lag_blocks"] == 3
+    assert before["commonhold_mirror_lag_seconds"] == 0
+    assert after["commonhold_mirror_lag_seconds"] >= 500
     assert after["commonhold_chain_head_age_seconds"] == 42
     assert after["commonhold_chain_head_block"] == after["commonhold_mirror_block"] + 3
     assert (after["commonhold_chain_up"], after["commonhold_logs_verified"]) == (1, 1)
@@ -80,6 +83,33 @@ async def test_a_follower_counts_events_and_reorgs_by_depth(deployed: Deployed, 
 
     assert (admitted, tally.events) == (before + 1, before + 1)
     assert tally.reorgs == {3: 1}
+
+
+async def test_metrics_have_what_the_follower_has_counted(service: Service) -> None:
+    service.state.tally = Tally(events=7, first_row_ms=12)
+    service.state.tally.reorgs.update([1, 3, 3])
+
+    found = await numbers(service)
+
+    assert found["commonhold_mirror_events_total"] == 7
+    assert found["commonhold_mirror_first_row_milliseconds"] == 12
+    assert (found["commonhold_mirror_reorg_depth_blocks_count"], found["commonhold_mirror_reorg_depth_blocks_sum"]) == (
+        3,
+        7,
+    )
+
+
+async def test_ready_is_withdrawn_while_the_mirror_is_behind(service: Service) -> None:
+    await service.deployed.anvil.mine(service.state.max_behind)
+    near = await service.http.get("/readyz")
+    await service.deployed.anvil.mine()
+
+    behind = await service.http.get("/readyz")
+    await service.mirrored()
+
+    assert (near.status_code, behind.status_code) == (204, 503)
+    assert "behind" in behind.json()["detail"]
+    assert (await service.http.get("/readyz")).status_code == 204
 
 
 async def test_ready_is_withdrawn_while_the_newest_block_is_old(service: Service) -> None:

@@ -210,9 +210,9 @@ async def test_text_that_no_database_takes_does_not_stop_the_mirror(
         "to": "0x" + meter.hex(),
         "data": "0x" + (call + bad.ljust(32, b"\0")).hex(),
     }
-    await deployed.anvil.request("eth_sendTransaction", transaction)
+    mined = await deployed.anvil.send(transaction)
 
-    (event,) = await told(deployed, (await deployed.rpc.head()).number)
+    (event,) = await told(deployed, int(mined["blockNumber"], 16))
 
     assert isinstance(event, events.Anchored)
     assert event.uri == read

@@ -269,6 +269,25 @@ async def test_when_all_have_lied_the_mirror_stops_and_names_them(deployed: Depl
     assert all(health.host in str(caught.value) for health in nodes.rpc.health())
 
 
+async def test_one_that_lies_while_the_other_is_silent_stops_nothing(deployed: Deployed, engine: AsyncEngine) -> None:
+    async with two(deployed) as nodes:
+        follower = Follower(nodes.rpc, deployed.deployment, engine)
+        await follower.step()
+        nodes.first.twist = silent
+        nodes.second.twist = saying("eth_getBlockByNumber", lambda block: block | {"gasUsed": "0x1"})
+        await deployed.anvil.mine()
+        with pytest.raises(RpcUnavailable):
+            await catch_up(follower)
+        assert [health.dropped is None for health in nodes.rpc.health()] == [True, False]
+
+        nodes.first.twist = None
+        await catch_up(follower)
+
+        nodes.first.twist = nodes.second.twist
+        with pytest.raises(RpcLied):
+            await nodes.rpc.head()
+
+
 async def test_one_of_another_chain_is_refused_at_once(deployed: Deployed) -> None:
     async with two(deployed) as nodes:
         nodes.second.twist = saying("eth_chainId", lambda _: "0x1")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from commonhold.chain import node
 from commonhold.chain.node import Anvil, NodeNotStarted, start_anvil
 from commonhold.chain.rpc import Rpc
+from commonhold.errors import CommonholdError
 from tests.actors import ANVIL
 
 pytestmark = pytest.mark.chain
@@ -67,6 +69,21 @@ async def test_time_advances_blocks_are_replaced_and_a_snapshot_brings_all_back(
     assert later.timestamp - before.timestamp >= 1_000
     assert (after.number, after.hash == later.hash) == (later.number, False)
     assert again == before
+
+
+async def test_what_is_sent_is_in_the_newest_block(anvil: Anvil) -> None:
+    (account, *_) = await anvil.request("eth_accounts")
+    for _ in range(20):
+        receipt = await anvil.send({"from": account, "to": account})
+
+        assert receipt["blockHash"] == (await anvil.request("eth_getBlockByNumber", "latest", False))["hash"]
+
+
+async def test_what_gets_into_no_block_is_told(anvil: Anvil, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "MINED_S", 0.05)
+
+    with pytest.raises(CommonholdError, match=r"0x0{64} is in no block after 0\.05 s"):
+        await anvil.receipt("0x" + "00" * 32)
 
 
 async def test_a_port_that_is_taken_is_told() -> None:

@@ -98,11 +98,11 @@ async def busy(deployed: Deployed) -> tuple[Json, list[Json]]:
                 call |= {"to": ledger, "data": set_operator}
             elif number % 5 == 1:
                 call |= {"to": ledger, "data": "0xffffffff"}  # fails
-            await anvil.request("eth_sendTransaction", call | kind)
+            sent = await anvil.request("eth_sendTransaction", call | kind)
         await anvil.mine()
     finally:
         await anvil.request("evm_setAutomine", True)
-    block = await anvil.request("eth_getBlockByNumber", "latest", False)
+    block = await anvil.request("eth_getBlockByHash", (await anvil.receipt(sent))["blockHash"], False)
     return block, await anvil.request("eth_getBlockReceipts", block["hash"])
 
 

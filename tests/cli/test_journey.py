@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from commonhold.chain.genesis import example
@@ -80,6 +81,9 @@ async def test_a_developer_gets_an_answer_and_an_auditor_agrees(run: Run, tmp_pa
             await person.say("call", "POST", "/v1/matmul", "-d", '{"n": 64}', "--close", *developer, *lease)
 
             await audit_agrees(person, chain, service)
+            async with httpx.AsyncClient(trust_env=False) as http:
+                metrics = (await http.get(f"{service}/metrics")).text
+            assert "\ncommonhold_mirror_first_row_milliseconds " in metrics
         finally:
             await processes.stop()
 

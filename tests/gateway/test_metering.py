@@ -47,8 +47,12 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-    """Takes a minute before it says anything."""
-    await asyncio.sleep(60)
+    """Takes a minute before it says anything; tells who is in flight."""
+    IN_FLIGHT.add(lease := dict(scope["headers"])[b"commonhold-lease"].decode())
+    try:
+        await asyncio.sleep(60)
+    finally:
+        IN_FLIGHT.discard(lease)
 
 
 async def receipt(node: Node, token: str) -> dict[str, Any]:
@@ -171,7 +175,8 @@ async def test_who_waits_too_long_for_the_gpus_is_told_to_come_again(tmp_path: P
     async with running(tmp_path, silent, wait_s=0) as node:
         one = node.issuer.token(node.session)
         first = asyncio.create_task(node.call("GET", "/", one))
-        await asyncio.sleep(0.1)
+        while not IN_FLIGHT:  # noqa: ASYNC110 - as the set is for all tests, and an event of one loop
+            await asyncio.sleep(0.01)
 
         answer = await node.call("GET", "/", node.issuer.token(node.session, lease=TWO))
 

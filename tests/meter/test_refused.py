@@ -80,7 +80,7 @@ async def impersonate(deployed: Deployed, data: bytes) -> None:
     access, token = (address_text(at) for at in (deployed.deployment.access, deployed.deployment.token))
     await deployed.anvil.fund(access, 10**18)
     await deployed.anvil.request("anvil_impersonateAccount", access)
-    await deployed.anvil.request("eth_sendTransaction", {"from": access, "to": token, "data": hex_text(data)})
+    await deployed.anvil.send({"from": access, "to": token, "data": hex_text(data)})
     await deployed.anvil.request("anvil_stopImpersonatingAccount", access)
 
 

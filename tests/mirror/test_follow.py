@@ -204,7 +204,7 @@ async def emit_unknown_event(deployed: Deployed) -> None:
     meter = address_text(deployed.deployment.meter)
     await deployed.anvil.request("anvil_setCode", meter, "0x7f" + "ab" * 32 + "60006000a1")
     (account, *_) = await deployed.anvil.request("eth_accounts")
-    await deployed.anvil.request("eth_sendTransaction", {"from": account, "to": meter})
+    await deployed.anvil.send({"from": account, "to": meter})
 
 
 async def test_unknown_event_stops_the_mirror_before_its_block(deployed: Deployed, engine: AsyncEngine) -> None:

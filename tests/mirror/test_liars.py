@@ -10,7 +10,7 @@ import pytest
 
 from commonhold import worker
 from commonhold.chain.endpoints import STANDS_S, Endpoints
-from commonhold.chain.rpc import Rpc
+from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.errors import Unavailable
 from commonhold.mirror.follow import FinalityViolated, Follower
 from commonhold.worker import Stage
@@ -173,6 +173,34 @@ async def test_an_old_head_holds_the_mirror_up_until_another_is_asked(deployed: 
 
         assert len(await catch_up(follower)) == 1
         assert rpc.health()[0].resting
+    await catch_up(Follower(deployed.rpc, deployed.deployment, honest))
+    assert await dump_of(engine) == await dump_of(honest)
+
+
+async def test_a_dead_branch_below_a_final_block_is_not_taken_for_final(
+    deployed: Deployed, databases: Databases
+) -> None:
+    """One node says what the newest block is, another which is final."""
+    engine, honest, dead = await databases(), await databases(), Remembering()
+    before = await deployed.anvil.snapshot()
+    await deployed.admit("owner")
+    head = (await deployed.rpc.head()).number
+    async with lying(deployed.anvil.url, dead) as url, Rpc(url) as rpc:
+        await catch_up(Follower(rpc, deployed.deployment, await databases()))
+        await rpc.header(head)
+    await deployed.anvil.revert(before)
+    await deployed.admit("stranger")
+    await deployed.anvil.mine(9)
+    dead.replays = True
+
+    async def mixed(request: Json, forward: Forward) -> Any:
+        return await (forward() if request["params"][:1] == ["finalized"] else dead(request, forward))
+
+    async with lying(deployed.anvil.url, mixed) as url, Rpc(url) as rpc:
+        with pytest.raises(RpcInconsistent, match=f"is final, above its head {head}"):
+            await catch_up(Follower(rpc, deployed.deployment, engine))
+
+    await catch_up(Follower(deployed.rpc, deployed.deployment, engine))
     await catch_up(Follower(deployed.rpc, deployed.deployment, honest))
     assert await dump_of(engine) == await dump_of(honest)
 

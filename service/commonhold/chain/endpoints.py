@@ -89,7 +89,7 @@ class Endpoints(Rpc):
     async def check(self, deployment: Deployment) -> None:
         """Every node that answers now is on the deployment's chain; the others are checked before they are asked."""
         self._deployment = deployment
-        silent: CommonholdError | None = None
+        errors: list[CommonholdError] = []
         for endpoint in self.endpoints:
             endpoint.record.checked = False
             if endpoint.record.dropped is None:
@@ -98,21 +98,21 @@ class Endpoints(Rpc):
                     endpoint.record.checked = True
                 except (RpcLied, RpcUnavailable, RpcInconsistent, RpcRefused) as error:
                     self.failed(endpoint, error)
-                    silent = error
+                    errors.append(error)
         if not any(endpoint.record.checked for endpoint in self.endpoints):
-            raise silent or self.nobody()
+            raise self.unanswered(errors)
 
     async def head(self, tier: Tier = "latest") -> BlockStamp:
         """The newest block of this tier, from a node that has not fallen behind what was said before; when all have,
         the newest of theirs. One that stands still is believed only while no other is ahead of it."""
         before = self._highest.get(tier, 0)
         behind: BlockStamp | None = None
-        error: CommonholdError | None = None
+        errors: list[CommonholdError] = []
         for endpoint in self.in_order():
             try:
                 found = await self.ask(endpoint, lambda rpc: rpc.head(tier))
             except Failed as failed:
-                error = failed.reason
+                errors.append(failed.reason)
                 continue
             self._saw(endpoint, tier, found)
             if found.number >= before:
@@ -122,7 +122,7 @@ class Endpoints(Rpc):
             self._fell_behind(endpoint, found, before)
             behind = found if behind is None or found.number > behind.number else behind
         if behind is None:
-            raise error or self.nobody()
+            raise self.unanswered(errors)
         return self._moved_to(tier, behind)
 
     async def disown(self, number: int, ours: Hash32) -> bool:
@@ -254,16 +254,16 @@ class Endpoints(Rpc):
         return await self._of(lambda rpc: rpc.inputs(transactions))
 
     async def _of(self, ask: Callable[[Rpc], Awaitable[T]], *, refusals_count: bool = False) -> T:
-        """The answer of the first node that gives one. Raises what the last of them failed with."""
-        error: CommonholdError | None = None
+        """The answer of the first node that gives one. Raises as `unanswered`."""
+        errors: list[CommonholdError] = []
         for endpoint in self.in_order():
             try:
                 return await self.ask(endpoint, ask)
             except Failed as failed:
                 if refusals_count and isinstance(failed.reason, RpcRefused):
                     raise failed.reason from None
-                error = failed.reason
-        raise error or self.nobody()
+                errors.append(failed.reason)
+        raise self.unanswered(errors)
 
     async def ask(self, endpoint: Endpoint, ask: Callable[[Rpc], Awaitable[T]]) -> T:
         """One node's answer. Raises Failed for what another may do better; a contract's refusal passes."""
@@ -298,6 +298,12 @@ class Endpoints(Rpc):
         now = self._clock()
         asked = [endpoint for endpoint in self.endpoints if endpoint.record.dropped is None]
         return sorted(asked, key=lambda endpoint: max(endpoint.record.rests_until - now, 0.0))
+
+    def unanswered(self, errors: Sequence[CommonholdError]) -> CommonholdError:
+        """Why nobody has answered: what the last one failed with that may yet do better; a lie only where all have
+        lied, since whoever follows then stops for good."""
+        passing = [error for error in errors if not isinstance(error, RpcLied | WrongChain)]
+        return [*errors, *passing][-1] if errors else self.nobody()
 
     def nobody(self) -> RpcLied:
         """All have lied."""

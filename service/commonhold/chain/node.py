@@ -9,13 +9,14 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from commonhold.chain.jsonrpc import JsonRpc, RpcUnavailable
 from commonhold.errors import CommonholdError
 
+MINED_S = 30  # what a block of its own may take on a loaded machine; mostly it is 0.01 s
 START_S = 20  # anvil needs 0.1 s; a loaded machine with one core was seen to need 4
 _LISTENING = re.compile(r"Listening on [0-9.]+:(\d+)")
 
@@ -37,6 +38,25 @@ class Anvil:
     async def request(self, method: str, *params: object) -> Any:
         """The result of any method of the node."""
         return await self._node.request(method, *params)
+
+    async def send(self, transaction: Mapping[str, object]) -> dict[str, Any]:
+        """The transaction, of an account that anvil signs for, is in a block: its receipt."""
+        return await self.receipt(await self.request("eth_sendTransaction", transaction))
+
+    async def receipt(self, transaction: str) -> dict[str, Any]:
+        """The receipt of a transaction that was sent: when it is here, so is the block.
+
+        anvil answers when it has the transaction, mines it right after, and tells nobody when.
+        """
+        try:
+            async with asyncio.timeout(MINED_S):
+                while True:
+                    receipt: dict[str, Any] | None = await self.request("eth_getTransactionReceipt", transaction)
+                    if receipt is not None:
+                        return receipt
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise CommonholdError(f"anvil {self.url}: {transaction} is in no block after {MINED_S} s") from None
 
     async def mine(self, blocks: int = 1) -> None:
         """The chain has `blocks` more blocks."""

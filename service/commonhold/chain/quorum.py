@@ -17,7 +17,7 @@ from commonhold.chain.endpoints import Endpoint, Endpoints, Failed
 from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp, RawLog, Tier
-from commonhold.errors import BadInput, Unavailable
+from commonhold.errors import BadInput, CommonholdError, Unavailable
 from commonhold.units import Address, Hash32, hex_text
 
 log = logging.getLogger(__name__)
@@ -87,12 +87,12 @@ class Quorum(Endpoints):
         if not self.verify_logs:
             what = f"the logs of blocks {after.number + 1} to {last}"
             return await self._same(lambda rpc: rpc.span(addresses, after, last, every=every), what, _told)
-        refused: Exception | None = None
+        errors: list[CommonholdError] = []
         for endpoint in self.in_order():
             try:
                 found = await self.ask(endpoint, lambda rpc: rpc.span(addresses, after, last, every=every))
             except Failed as failed:
-                refused = failed.reason
+                errors.append(failed.reason)
                 continue
             end = found.blocks[-1]
             if end in self._heads.values():
@@ -100,9 +100,9 @@ class Quorum(Endpoints):
             agreed = await self._block(end.number, final=end.number <= self._final)
             if agreed.hash == end.hash:
                 return found
-            refused = self._outvoted(endpoint, f"block {end.number}", hex_text(end.hash), hex_text(agreed.hash))
-            self.failed(endpoint, refused)
-        raise refused or self.nobody()
+            errors.append(self._outvoted(endpoint, f"block {end.number}", hex_text(end.hash), hex_text(agreed.hash)))
+            self.failed(endpoint, errors[-1])
+        raise self.unanswered(errors)
 
     async def logs(self, addresses: Collection[Address], from_number: int, to_number: int) -> list[RawLog]:
         what = f"the logs of blocks {from_number} to {to_number}"

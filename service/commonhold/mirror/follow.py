@@ -122,7 +122,7 @@ class Follower:
         ancestor = await self._ancestor(at, head)
         if ancestor is None or ancestor.number == head.number:
             return _idle(at)
-        final = await self._rpc.head("finalized")
+        final = await self._final(head)
         self._looked_at = self._clock()
         if ancestor.number == at.number and await self._on_branch(self._ahead.edge, head):
             self._ahead.aim(head, final)
@@ -132,6 +132,19 @@ class Follower:
         if batch is None:
             return _idle(at)
         return await self._append(at, ancestor.number, final, batch)
+
+    async def _final(self, head: BlockStamp) -> BlockStamp:
+        """The final block below this head, or the head where only final blocks are followed.
+
+        Raises RpcInconsistent where two nodes are mixed up: a head below the final block may be of a branch that is no
+        more, and nothing would show before that branch is called final.
+        """
+        if self._tier == "finalized":
+            return head
+        final = await self._rpc.head("finalized")
+        if final.number > head.number:
+            raise RpcInconsistent(f"node {self._rpc.host}: block {final.number} is final, above its head {head.number}")
+        return final
 
     async def _on_branch(self, edge: BlockStamp | None, head: BlockStamp) -> bool:
         """What was fetched ahead, up to `edge`, is on the node's branch."""

@@ -7,7 +7,7 @@ from commonhold.anchor.audit.rules import Rule
 from commonhold.anchor.audit.state import ZERO, Lease, add
 from commonhold.anchor.audit.step import Step, Unknown, on, shown, use_keys
 from commonhold.chain import events
-from commonhold.units import UNIT, Hash32, credit_parts
+from commonhold.units import UNIT, Address, Hash32, credit_parts
 
 
 @on(events.Opened)
@@ -38,9 +38,10 @@ def credits_moved(step: Step, event: events.Transfer) -> None:
     state, (asset, window, _) = step.state, credit_parts(_offer(step, event.id).id)
     registered = step.asset(asset).registered
     class_id = registered.class_id
-    from_root, root = step.root(event.sender), step.root(event.receiver)
+    losing, winning = step.counting(event.sender), step.counting(event.receiver)
+    root = winning[-1]
     step.need(("credit", event.id, event.sender), ("credit", event.id, event.receiver), ("issued", asset, window))
-    step.need(*use_keys(class_id, event.id, from_root, root), ("held", class_id, root))
+    step.need(*use_keys(class_id, event.id, *losing, *winning), ("held", class_id, root))
 
     step.move(state.credits, event.id, event.sender, event.receiver, event.amount)
     if event.receiver == ZERO:
@@ -57,12 +58,15 @@ def credits_moved(step: Step, event: events.Transfer) -> None:
             issued <= most,
             lambda: f"{issued} s of asset {asset} were issued in window {window}, it has {most}",
         )
-    if root == from_root or window < step.now_s // state.window_seconds:
+    if window < step.now_s // state.window_seconds:
         return
     acquired = state.acquired.setdefault((class_id, window), {})
-    if event.sender != ZERO:
-        add(acquired, from_root, -event.amount)
-    add(acquired, root, event.amount)
+    for account in losing if event.sender != ZERO else ():
+        add(acquired, account, -event.amount)
+    for account in winning:
+        add(acquired, account, event.amount)
+    if root == losing[-1]:
+        return
     step.check_use(state.acquired, class_id, window, root)
     over = state.held_by(class_id, root) > state.most_units(class_id, step.block)
     step.check(Rule.USE, not over, lambda: f"group {shown(root)} acquired credits while over its holding limit")
@@ -72,8 +76,8 @@ def credits_moved(step: Step, event: events.Transfer) -> None:
 def redeemed(step: Step, event: events.Redeemed) -> None:
     """The credits that were just burnt are a lease."""
     state, (asset, window, _) = step.state, credit_parts(_offer(step, event.id).id)
-    class_id, root = step.asset(asset).registered.class_id, step.root(event.holder)
-    step.need(("lease", event.lease), *use_keys(class_id, event.id, root))
+    class_id, counting = step.asset(asset).registered.class_id, step.counting(event.holder)
+    step.need(("lease", event.lease), *use_keys(class_id, event.id, *counting))
 
     name = f"lease {shown(event.lease)}"
     left = add(state.burnt, (event.id, event.holder), -event.amount)
@@ -84,8 +88,7 @@ def redeemed(step: Step, event: events.Redeemed) -> None:
         Rule.LEASES, event.starts_at == starts_at, lambda: f"{name} starts at {event.starts_at}, expected {starts_at}"
     )
     state.leases[event.lease] = Lease(event, step.block, price=state.offers[event.id].price)
-    add(state.redeemed.setdefault((class_id, window), {}), root, event.amount)
-    step.check_use(state.redeemed, class_id, window, root)
+    _count_redeemed(step, class_id, window, counting, event.amount)
 
 
 @on(events.LeaseSplit)
@@ -117,14 +120,13 @@ def topped_up(step: Step, event: events.ToppedUp) -> None:
     state, lease = step.state, lease_of(step, event.lease)
     r = lease.redeemed
     asset, window, _ = credit_parts(r.id)
-    class_id, root = step.asset(asset).registered.class_id, step.root(r.holder)
-    step.need(*use_keys(class_id, r.id, root))
+    class_id, counting = step.asset(asset).registered.class_id, step.counting(r.holder)
+    step.need(*use_keys(class_id, r.id, *counting))
     left = add(state.burnt, (r.id, r.holder), -event.amount)
     step.check(Rule.LEASES, left == 0, lambda: f"lease {shown(event.lease)} burnt other credits")
     lease.redeemed = replace(r, amount=r.amount + event.amount)
     lease.changes += 1
-    add(state.redeemed.setdefault((class_id, window), {}), root, event.amount)
-    step.check_use(state.redeemed, class_id, window, root)
+    _count_redeemed(step, class_id, window, counting, event.amount)
 
 
 @on(events.KeyRotated)
@@ -164,11 +166,24 @@ def credits_refunded(step: Step, event: events.CreditsRefunded) -> None:
 
 @on(events.LeaseRecovered)
 def lease_recovered(step: Step, event: events.LeaseRecovered) -> None:
-    """Who took a member's place has its lease."""
-    lease = lease_of(step, event.lease)
+    """Who took a member's place has its lease, and counts it already: it stands above the member."""
+    state, lease = step.state, lease_of(step, event.lease)
+    asset, window, _ = credit_parts(lease.redeemed.id)
+    class_id = step.asset(asset).registered.class_id
+    if state.known is not None and window >= step.now_s // state.window_seconds:
+        step.need(*use_keys(class_id, lease.redeemed.id, event.member))
+        for used in (state.acquired, state.redeemed):
+            add(used.setdefault((class_id, window), {}), event.member, -lease.redeemed.amount)
     right = lease.redeemed.holder == event.member
     step.check(Rule.LEASES, right, lambda: f"lease {shown(event.lease)} was not {shown(event.member)}'s")
     lease.redeemed = replace(lease.redeemed, holder=event.successor)
+
+
+def _count_redeemed(step: Step, class_id: Hash32, window: int, counting: list[Address], seconds: int) -> None:
+    redeemed = step.state.redeemed.setdefault((class_id, window), {})
+    for account in counting:
+        add(redeemed, account, seconds)
+    step.check_use(step.state.redeemed, class_id, window, counting[-1])
 
 
 def lease_of(step: Step, lease: Hash32) -> Lease:

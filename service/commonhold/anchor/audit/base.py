@@ -21,13 +21,12 @@ from commonhold.anchor.audit.state import (
     Setting,
     Signer,
     State,
-    add,
 )
 from commonhold.anchor.audit.step import Key
 from commonhold.chain import events
 from commonhold.chain.stamp import BlockStamp
 from commonhold.signing import ZERO32
-from commonhold.units import Units, credit_parts, hex_text
+from commonhold.units import Hash32, Units, credit_parts, hex_text
 
 _ASSET: Final = (ZERO32, ZERO, 0, 0, False, 0, ZERO32, ZERO32, ZERO32, ZERO32, 0)
 _LEASE: Final = (ZERO, 0, 0, 0, 0, False, 0, 0, 0, 0, ZERO32, ZERO32)
@@ -66,8 +65,17 @@ class Base:
         answers = iter(await self._reader.read([question for some in asked for question in some]))
         for kind, key, some in zip(kinds, keys, asked, strict=True):
             kind.put(state, key[1:], [next(answers) for _ in some])
+        await self._former_keys(state, [key[1] for key in keys if key[0] == "lease"])
         if state.known is not None:
             state.known.update(keys)
+
+    async def _former_keys(self, state: State, leases: Sequence[Hash32]) -> None:
+        """The leases have their session keys from the first one on: receipts may still be signed by those."""
+        kept = {lease: found for lease in leases if (found := state.leases.get(lease))}
+        places = [(lease, number) for lease, found in kept.items() for number in range(found.key_number)]
+        asked = [Question("Access", "keyOf", each, (ZERO32, ZERO32, 0)) for each in places]
+        for (lease, _), (x, y, until) in zip(places, await self._reader.read(asked) if asked else (), strict=True):
+            kept[lease].former_keys.append((x + y, until))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +87,14 @@ class Kind:
 
 
 def _member(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
-    (controller, since, until, refuses), successor = got[0][:4], got[1]
+    (controller, since, until, refuses), successor, detach_ready_at, (heir, recovery_ready_at) = got[0][:4], *got[1:]
     if since:
         above = None if controller == ZERO else controller
         state.members[key[0]] = Member(
-            ZERO32, since, until, above, above is None, refuses, None if successor == ZERO else successor
+            *(ZERO32, since, until, above, above is None, refuses, None if successor == ZERO else successor),
+            detach_ready_at=detach_ready_at or None,
+            recovery_to=None if heir == ZERO else heir,
+            recovery_ready_at=recovery_ready_at or None,
         )
 
 
@@ -121,7 +132,7 @@ def _lease(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
 def _use(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
     class_id, window, root = key
     for used, seconds in zip((state.acquired, state.redeemed), got, strict=True):
-        add(used.setdefault((class_id, window), {}), root, seconds)
+        _set(used.setdefault((class_id, window), {}), root, seconds)
 
 
 def _anchor(state: State, key: tuple[Any, ...], got: list[Any]) -> None:
@@ -142,6 +153,8 @@ KINDS: Final[dict[str, Kind]] = {
         lambda who: (
             Question("Members", "memberOf", (who,), (ZERO, 0, 0, False)),
             Question("Members", "successorOf", (who,), ZERO),
+            Question("Members", "detachmentOf", (who,), 0),
+            Question("Members", "recoveryOf", (who,), (ZERO, 0)),
         ),
         _member,
     ),

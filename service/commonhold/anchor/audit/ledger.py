@@ -30,7 +30,10 @@ def registered(step: Step, event: events.Registered) -> None:
     step.check(Rule.DEVICES, event.asset not in state.assets, lambda: f"asset {event.asset} was registered twice")
     _check_appraisal(step, event, c)
     for device in event.devices:
-        if not state.found.check(Rule.DEVICES, device not in state.devices):
+        under = state.assets.get(before) if (before := state.devices.get(device)) else None
+        # Where the audit began in the middle, a device of an asset that was retired since is read as it stood before.
+        free = before is None or (under is not None and under.retired)
+        if not state.found.check(Rule.DEVICES, free):
             step.fault(Rule.DEVICES, f"device {shown(device)} stands under two assets")
         state.devices[device] = event.asset
     if c.created.kind != COMPUTE:
@@ -71,14 +74,14 @@ def retired(step: Step, event: events.Retired) -> None:
 def synced(step: Step, event: events.Synced) -> None:
     """What a holder has of a retired asset counts in its group no more."""
     state, asset = step.state, step.asset(event.asset)
-    root, class_id = step.root(event.holder), asset.registered.class_id
-    step.need(("holding", event.asset, event.holder), ("held", class_id, root))
+    counting, class_id = step.counting(event.holder), asset.registered.class_id
+    step.need(("holding", event.asset, event.holder), *(("held", class_id, account) for account in counting))
     has = state.holdings.get((event.asset, event.holder), 0)
     right = asset.retired and has == event.units and (event.asset, event.holder) not in state.uncounted
     step.check(Rule.BALANCES, right, lambda: f"{shown(event.holder)} was synced with {event.units} of {event.asset}")
     state.uncounted.add((event.asset, event.holder))
-    if event.units:
-        add(state.held.setdefault(class_id, {}), root, -event.units)
+    for account in counting if event.units else ():
+        add(state.held.setdefault(class_id, {}), account, -event.units)
 
 
 @on(events.Accrued)
@@ -152,25 +155,30 @@ def appraisal_renewed(step: Step, event: events.AppraisalRenewed) -> None:
 def units_moved(step: Step, event: events.Transfer) -> None:
     """Units have another owner; a group other than the sender's has grown."""
     state, class_id = step.state, step.asset(event.id).registered.class_id
-    from_root, root = step.root(event.sender), step.root(event.receiver)
+    losing, winning = step.counting(event.sender), step.counting(event.receiver)
     step.need(("holding", event.id, event.sender), ("holding", event.id, event.receiver))
-    step.need(("held", class_id, from_root), ("held", class_id, root))
+    step.need(*(("held", class_id, account) for account in (*losing, *winning)))
+    root = winning[-1]
 
     step.move(state.holdings, event.id, event.sender, event.receiver, event.amount)
     held, retired = state.held.setdefault(class_id, {}), step.asset(event.id).retired
     if retired:
         state.uncounted |= {(event.id, event.sender), (event.id, event.receiver)} - {(event.id, ZERO)}
     nobodys = (ZERO, state.ledger)
-    if event.sender not in nobodys and not retired and root != from_root:
-        add(held, from_root, -event.amount)
+    for account in losing if event.sender not in nobodys and not retired else ():
+        add(held, account, -event.amount)
     if event.receiver == state.ledger:
         return
     replaced = state.members.get(event.sender)
     if replaced is None or replaced.successor is None:  # what is recovered comes to whoever stands there
         step.check_active(event.receiver)
-    if retired or root == from_root:
+    if retired:
         return
-    now, most = add(held, root, event.amount), state.most_units(class_id, step.block)
+    for account in winning:
+        add(held, account, event.amount)
+    if root == losing[-1]:
+        return
+    now, most = held.get(root, 0), state.most_units(class_id, step.block)
     step.check(
         Rule.HOLDING,
         now <= most,

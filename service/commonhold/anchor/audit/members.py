@@ -1,10 +1,9 @@
 """The events of Members: who takes part, and in which group."""
 
 from commonhold.anchor.audit.rules import Rule
-from commonhold.anchor.audit.state import Member, add
+from commonhold.anchor.audit.state import Member, PerRoot, add
 from commonhold.anchor.audit.step import Key, Step, Unknown, on, shown
 from commonhold.chain import events
-from commonhold.errors import BadInput
 from commonhold.units import Address, credit_parts
 
 
@@ -62,16 +61,18 @@ def detach_cancelled(step: Step, event: events.DetachCancelled) -> None:
 def detached(step: Step, event: events.Detached) -> None:
     """A member is a group, with all that it controls; what they hold and use is theirs."""
     state, member = step.state, _member(step, event.member)
-    old_root = step.root(event.member)
-    if state.known is not None:
-        raise BadInput(
-            f"{shown(event.member)} left its group in block {step.block}, with what an audit that begins in the middle "
-            "does not know: begin after that block, or at the deployment"
-        )
+    old_root, above = step.root(event.member), step.counting(event.member)[1:]
+    windows = _open_windows(step)
+    step.need(*_sums(step, windows, event.member, *above))
     ready = member.detach_ready_at is not None and member.detach_ready_at <= step.now_s
     step.check(Rule.GROUPS, ready, lambda: f"{shown(event.member)} left its group before its time")
     step.check(Rule.GROUPS, old_root == event.old_root, lambda: f"{shown(event.member)} left another group")
     member.controller, member.since, member.counted, member.detach_ready_at = None, event.since, True, None
+    if state.known is not None:  # its own totals, and so those of all it controls, were counted apart
+        for totals in _totals(step, windows):
+            for account in above:
+                add(totals, account, -totals.get(event.member, 0))
+        return
     for (asset, owner), units in state.holdings.items():
         if (asset, owner) not in state.uncounted and state.root_of(owner) == event.member:
             held = state.held.setdefault(state.assets[asset].registered.class_id, {})
@@ -110,17 +111,19 @@ def recovery_vetoed(step: Step, event: events.RecoveryVetoed) -> None:
 def recovered(step: Step, event: events.Recovered) -> None:
     """The successor stands where the member stood, above it; the totals of a root are its successor's."""
     state, member = step.state, _member(step, event.member)
+    windows = _open_windows(step)
+    step.need(("member", event.successor), *_sums(step, windows, event.member, event.successor))
     due = (member.recovery_to, member.until) == (event.successor, event.until)
     ready = member.recovery_ready_at is not None and member.recovery_ready_at <= step.now_s
     step.check(Rule.MEMBERS, due and ready, lambda: f"{shown(event.member)} was replaced by another, or too early")
     new = event.successor not in state.members
     step.check(Rule.MEMBERS, new, lambda: f"successor {shown(event.successor)} was a member")
-    if member.controller is None:
-        first = step.now_s // state.window_seconds  # what was used in windows that are over stays with the account
-        used = (sums for all_of in (state.acquired, state.redeemed) for (_, w), sums in all_of.items() if w >= first)
-        for sums in (*state.held.values(), *used):
-            if event.member in sums:
-                sums[event.successor] = sums.pop(event.member)
+    # What was used in windows that are over stays with the account.
+    for sums in _totals(step, windows):
+        if event.member in sums and state.known is not None:
+            sums[event.successor] = sums[event.member]
+        elif event.member in sums and member.controller is None:
+            sums[event.successor] = sums.pop(event.member)
     state.members[event.successor] = Member(
         None, event.since, event.until, member.controller, member.counted, member.refuses_gifts
     )
@@ -135,27 +138,39 @@ def attached(step: Step, event: events.Attached) -> None:
     state = step.state
     roots = (step.root(event.member), step.root(event.controller))
     _member(step, event.old_root)
-    first = step.now_s // state.window_seconds
-    windows = range(first, first + state.horizon + 1)
+    windows = _open_windows(step)
     step.need(*_sums(step, windows, event.old_root, event.new_root))
 
     said = (event.old_root, event.new_root)
     step.check(Rule.GROUPS, roots == said, lambda: f"{shown(event.member)} was attached to another group")
     state.members[event.old_root].controller = event.new_root
     state.members[event.old_root].counted = False
-    for class_id in state.classes:
-        held = state.held.setdefault(class_id, {})
-        add(held, event.new_root, held.pop(event.old_root, 0))
-        for window in windows:
-            for used in (state.acquired, state.redeemed):
-                if seconds := used.get((class_id, window)):
-                    add(seconds, event.new_root, seconds.pop(event.old_root, 0))
+    for sums in _totals(step, windows):
+        add(sums, event.new_root, sums.get(event.old_root, 0))
+        if state.known is None:
+            sums.pop(event.old_root, None)
 
 
-def _sums(step: Step, windows: range, *roots: Address) -> list[Key]:
-    held: list[Key] = [("held", class_id, root) for class_id in step.state.classes for root in roots]
+def _open_windows(step: Step) -> range:
+    """The present window, and those that can be sold already: nothing moves the totals of another."""
+    first = step.now_s // step.state.window_seconds
+    return range(first, first + step.state.horizon + 1)
+
+
+def _totals(step: Step, windows: range) -> list[PerRoot]:
+    """What is held, of each class, and what was acquired and redeemed of it in each window."""
+    state = step.state
+    used = [all_of[key] for all_of in (state.acquired, state.redeemed) for key in all_of if key[1] in windows]
+    return [*state.held.values(), *used]
+
+
+def _sums(step: Step, windows: range, *accounts: Address) -> list[Key]:
+    held: list[Key] = [("held", class_id, account) for class_id in step.state.classes for account in accounts]
     used: list[Key] = [
-        ("use", class_id, window, root) for class_id in step.state.classes for window in windows for root in roots
+        ("use", class_id, window, account)
+        for class_id in step.state.classes
+        for window in windows
+        for account in accounts
     ]
     return held + used
 

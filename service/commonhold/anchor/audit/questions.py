@@ -122,12 +122,15 @@ def wiring(d: Deployment) -> Iterator[Question]:
 
 
 def members(state: State) -> Iterator[Question]:
-    """Controller, times, root and nullifier of every member."""
+    """Controller, times, root and nullifier of every member, and who may leave its group or be replaced."""
     for address, member in state.members.items():
         stored = (member.controller or ZERO, member.since, member.until, member.refuses_gifts)
         yield Question("Members", "memberOf", (address,), stored)
         yield Question("Members", "successorOf", (address,), member.successor or ZERO)
         yield Question("Members", "rootOf", (address,), state.root_of(address))
+        yield Question("Members", "detachmentOf", (address,), member.detach_ready_at or 0)
+        recovery = (member.recovery_to or ZERO, member.recovery_ready_at or 0)
+        yield Question("Members", "recoveryOf", (address,), recovery)
     for nullifier in state.nullifiers:
         yield Question("Members", "nullifierUsed", (nullifier,), True)
 

@@ -40,6 +40,8 @@ class Kept:
 KEPT_IN: Final[dict[tuple[ContractName, str], Kept]] = {
     ("Members", "memberOf"): Kept("_members", _members("controller", "since", "until", "refusesGifts")),
     ("Members", "successorOf"): Kept("successorOf"),
+    ("Members", "detachmentOf"): Kept("_detachings", _members("readyAt")),
+    ("Members", "recoveryOf"): Kept("_recoveries", _members("successor", "readyAt")),
     ("Members", "nullifierUsed"): Kept("nullifierUsed"),
     ("Ledger", "classOf"): Kept(
         "_classes",
@@ -69,6 +71,7 @@ KEPT_IN: Final[dict[tuple[ContractName, str], Kept]] = {
             *("id", "amount", "gpuMs", "price", "keyX", "keyY"),
         ),
     ),
+    ("Access", "keyOf"): Kept("_formerKeys", _members("x", "y", "until")),  # but for the present one
     ("Meter", "settledMs"): Kept("_leases", _members("gpuMs"), holder="Access"),
     ("Meter", "deliveredMs"): Kept("deliveredMs"),
     ("Meter", "nextEpoch"): Kept("nextEpoch"),

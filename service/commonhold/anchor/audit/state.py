@@ -130,7 +130,8 @@ class Proposal:
 
 @dataclass(slots=True)
 class State:
-    """`window_seconds`, `horizon` and `ledger` are the contracts' own. What is counted by group is by its root."""
+    """`window_seconds`, `horizon` and `ledger` are the contracts' own. What is counted by group is by its root; where
+    the audit begins in the middle, by every account, with all that it controls."""
 
     window_seconds: int
     horizon: int

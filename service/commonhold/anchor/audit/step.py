@@ -55,8 +55,8 @@ class Step:
     def need(self, *keys: Key) -> None:
         """All of this is known. Raises Missing; never where the history was read from its beginning."""
         known = self.state.known
-        if known is not None and (missing := [key for key in keys if key not in known]):
-            raise Missing(missing)
+        if known is not None and (missing := dict.fromkeys(key for key in keys if key not in known)):
+            raise Missing(list(missing))
 
     def asset(self, asset: int) -> Asset:
         """Raises Unknown."""
@@ -73,6 +73,20 @@ class Step:
                 account = member.controller
                 self.need(("member", account))
         return self.state.root_of(account)
+
+    def counting(self, account: Address) -> list[Address]:
+        """In whose totals counts what the account has, its root last.
+
+        The root alone; where the audit began in the middle, everybody on the way to it, as the contracts count: what
+        leaves a group then is a total that can be read.
+        """
+        root, state = self.root(account), self.state
+        if state.known is None:
+            return [root]
+        path = [account]
+        while (member := state.members.get(path[-1])) and member.controller:
+            path.append(member.controller)
+        return path
 
     def check(self, rule: Rule, holds: bool, what: Callable[[], str]) -> None:
         """The rule was looked at; `what` says how it is broken."""
@@ -108,10 +122,10 @@ class Step:
         )
 
 
-def use_keys(class_id: Hash32, credit: int, *roots: Address) -> list[Key]:
-    """What must be known of the groups' use to count it."""
+def use_keys(class_id: Hash32, credit: int, *accounts: Address) -> list[Key]:
+    """What must be known of the use of these, each with all it controls, to count it."""
     window = credit_parts(credit)[1]
-    return [("use", class_id, window, root) for root in roots]
+    return [("use", class_id, window, account) for account in accounts]
 
 
 def shown(value: object) -> str:

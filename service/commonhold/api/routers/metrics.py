@@ -46,7 +46,7 @@ def _metrics(state: AppState, head: BlockStamp | None, mirrored: Position | None
         lag_s = max(0, head.timestamp - mirrored.timestamp)
         yield gauge("commonhold_mirror_lag_seconds", "How much younger the node's newest block is than ours.", lag_s)
     tally = state.tally
-    yield counter("commonhold_mirror_events_total", "Events applied since the start.", tally.events)
+    yield counter("commonhold_mirror_events_total", "Events applied; its rate is events a second.", tally.events)
     if tally.first_row_ms is not None:
         first = "From the start to the first event applied."
         yield gauge("commonhold_mirror_first_row_milliseconds", first, tally.first_row_ms)
