@@ -38,9 +38,9 @@ QUICK = {
     "FOUNDRY_CODE_SIZE_LIMIT": "1000000",
 }
 # The tests that are run first, the nearest before the near; only what lives through them meets all the others.
-MEMBERS = "{Admit,Renew,Lapse,Attach,Find,Detach,Recover,Settings,Signers,Stranger}"
+MEMBERS = "{Admit,Renew,Lapse,Attach,Find,Detach,ChallengeDetach,Recover,Settings,Abdicate,Signers,Stranger}"
 LEDGER = "{Register,RenewAppraisal,Transfer,Take,Decline,Retire,Revenue,RecoverUnits,Classes,Settings,Stranger,Detach}"
-ACCESS = "{Open,Grant,Buy,Redeem,Split,TopUp,Rotate,Refund,RefundCredits,RecoverCredits,Settle,Uses,Stranger}"
+ACCESS = "{Open,Grant,Buy,Redeem,Split,TopUp,Rotate,Refund,RefundCredits,RecoverCredits,Settle,Deliver,Uses,Stranger}"
 NEAREST = {
     "Ledger": ("{Transfer,Take,Decline,Retire,Revenue,RecoverUnits}", LEDGER),
     "Units": ("{Transfer,Take,RecoverUnits}", LEDGER),
@@ -55,9 +55,9 @@ NEAREST = {
     "Uses": ("{Uses,Redeem,Open,Stranger}", ACCESS),
     "Meter": ("{Settle,Anchor}",),
     "Members": ("{Admit,Renew,Lapse}", MEMBERS),
-    "Control": ("{Attach,Find,Detach,Recover}", MEMBERS),
+    "Control": ("{Attach,Find,Detach,ChallengeDetach,Recover}", MEMBERS),
     "Groups": ("{Admit,Recover,Vote,Propose}", MEMBERS),
-    "Settings": ("{Settings}", MEMBERS),
+    "Settings": ("{Settings,Abdicate}", MEMBERS),
     "Signers": ("{Signers}", MEMBERS),
     "Council": ("{Propose,Vote}",),
     "Timelock": ("{Propose,Stranger,Factory}",),

@@ -366,29 +366,6 @@ contract SettleTest is Base {
         assertEq(meter.deliveredMs(GPUS, window, successor, 4), 1000);
     }
 
-    /* DELIVER AND PAY */
-
-    function testDeliverOnlyByMeter(address sender, uint64 gpuMs) public {
-        vm.assume(sender != address(meter));
-        vm.prank(sender);
-        vm.expectRevert(abi.encodeWithSelector(IAccess.OnlyMeter.selector, sender));
-        access.deliver(lease, gpuMs);
-    }
-
-    function testDeliverUnknownLease(bytes32 other) public {
-        vm.assume(other != lease);
-        vm.prank(address(meter));
-        vm.expectRevert(abi.encodeWithSelector(IAccess.UnknownLease.selector, other));
-        access.deliver(other, 1);
-    }
-
-    function testPayOnlyByLedger(address sender, address to, uint256 amount) public {
-        vm.assume(sender != address(ledger));
-        vm.prank(sender);
-        vm.expectRevert(abi.encodeWithSelector(IAccess.OnlyLedger.selector, sender));
-        access.pay(to, amount);
-    }
-
     function _expectSettled(uint64 gpuMs, uint64 addedMs, uint256 paid) private {
         vm.expectEmit(address(meter));
         emit IMeter.Settled(
