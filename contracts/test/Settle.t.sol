@@ -147,6 +147,10 @@ contract SettleTest is Base {
         early = uint48(bound(early, START, startsAt - 1));
         vm.warp(early);
         _refuse(1, abi.encodeWithSelector(IMeter.NotStarted.selector, lease, startsAt, early));
+        vm.warp(startsAt);
+        _refuse(1, abi.encodeWithSelector(IMeter.OverWallClock.selector, lease, 1, 0));
+        vm.warp(startsAt + 1);
+        settle(lease, 8_000); // eight GPUs, all of the time there was
     }
 
     function testSettleTooLate(uint256 later) public {
