@@ -215,7 +215,11 @@ async def main() -> int:
         return 0
 
     contracts = _copy(sources)
-    code, said = await _forge(contracts, 0)
+    # All of it: what a run leaves out and nobody has built, each run would read again with the compiler, to see whether
+    # it is wanted, and that takes longer than most tests.
+    code, said = await _forge(contracts, "build")
+    if code == 0:
+        code, said = await _test(contracts, 0)
     if code != 0:
         print(f"the tests fail without any mutant:\n{said[-4_000:]}", file=sys.stderr)
         return 2
@@ -273,7 +277,7 @@ async def _try(contracts: Path, mutant: Mutant, by: str) -> Verdict:
     last = [("--match-test", rf"^{by}\(")] if by.isidentifier() else []
     code, said = 0, ""
     for only in (*last, *near, ()):
-        code, said = await _forge(contracts, mutant.number, *only)
+        code, said = await _test(contracts, mutant.number, *only)
         if code != 0:
             break
     failed = re.search(r"\[FAIL[^\n]*\]\s*(\w+)\(", said)
@@ -281,18 +285,23 @@ async def _try(contracts: Path, mutant: Mutant, by: str) -> Verdict:
     return Verdict(mutant, code != 0, by, time.monotonic() - began)
 
 
-async def _forge(contracts: Path, number: int, *only: str) -> tuple[int, str]:
+async def _test(contracts: Path, number: int, *only: str) -> tuple[int, str]:
     """The exit code of the tests of one mutant (negative: they took too long), and what they printed."""
     failures = contracts.parent / "failures" / str(number)
-    quick = QUICK | {
-        "FOUNDRY_BLOCK_COINBASE": f"0x{number:040x}",
-        "FOUNDRY_FUZZ_FAILURE_PERSIST_DIR": str(failures / "fuzz"),
-        "FOUNDRY_INVARIANT_FAILURE_PERSIST_DIR": str(failures / "invariant"),
-    }
+    return await _forge(
+        contracts,
+        *("test", "--fail-fast", *SKIPPED, *only),
+        FOUNDRY_BLOCK_COINBASE=f"0x{number:040x}",
+        FOUNDRY_FUZZ_FAILURE_PERSIST_DIR=str(failures / "fuzz"),
+        FOUNDRY_INVARIANT_FAILURE_PERSIST_DIR=str(failures / "invariant"),
+    )
+
+
+async def _forge(contracts: Path, *arguments: str, **settings: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *("forge", "test", "--fail-fast", *SKIPPED, *only),
+        *("forge", *arguments),
         cwd=contracts,
-        env=os.environ | quick,
+        env=os.environ | QUICK | settings,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
