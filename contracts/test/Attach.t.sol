@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Vm} from "forge-std/Vm.sol";
+
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 
 import {IAccess} from "../src/interfaces/IAccess.sol";
@@ -122,6 +124,41 @@ contract AttachTest is Base {
         assertEq(path[1], affiliate);
         assertEq(path[2], provider);
         assertEq(path[3], developer);
+    }
+
+    /// It says so on the chain, and only in the class where it is so.
+    function testAttachOverTheLimitIsSeen(uint64 own, uint64 others) public {
+        own = uint64(bound(own, 1, MOST_HELD));
+        others = uint64(bound(others, MOST_HELD - own + 1, MOST_HELD));
+        registerMachine(affiliate, own);
+        registerMachine(provider, others);
+        register(dataset(GPU), oneShare(affiliate, GPU));
+
+        vm.recordLogs();
+        attach(affiliate, provider);
+
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        uint256 found;
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] != ILedger.OverLimit.selector) continue;
+            ++found;
+            assertEq(logs[i].topics[1], GPUS);
+            assertEq(address(uint160(uint256(logs[i].topics[2]))), provider);
+            assertEq(logs[i].data, abi.encode(own + others, MOST_HELD));
+        }
+        assertEq(found, 1);
+    }
+
+    function testAttachUpToTheLimitIsNotOver() public {
+        registerMachine(affiliate, MOST_HELD / 2);
+        registerMachine(provider, MOST_HELD / 2);
+        vm.recordLogs();
+        attach(affiliate, provider);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i; i < logs.length; ++i) {
+            assertTrue(logs[i].topics[0] != ILedger.OverLimit.selector);
+        }
+        assertFalse(ledger.isOver(GPUS, provider));
     }
 
     function testAttachLapsedMember() public {

@@ -72,7 +72,7 @@ abstract contract Deployment is Statements {
         _make("Members", membersArguments());
         _make("Access", accessArguments()); // after Ledger, which it asks for the number of classes
         _make("Meter", abi.encode(system)); // after Access, which it asks for its windows
-        _make("Timelock", abi.encode(TIMELOCK_DELAY, system.council));
+        _make("Timelock", timelockArguments());
         _make("Council", councilArguments());
         members = Members(system.members);
         ledger = Ledger(system.ledger);
@@ -95,8 +95,12 @@ abstract contract Deployment is Statements {
         return abi.encode(WINDOW, horizon(), SETTLE_DELAY, system);
     }
 
-    function councilArguments() internal view returns (bytes memory) {
+    function councilArguments() internal view virtual returns (bytes memory) {
         return abi.encode(VOTING_DELAY, VOTING_PERIOD, QUORUM_BPS, system);
+    }
+
+    function timelockArguments() internal view virtual returns (bytes memory) {
+        return abi.encode(TIMELOCK_DELAY, system.council);
     }
 
     function classParams() internal pure virtual returns (ILedger.ClassParams[] memory classes) {

@@ -3,11 +3,10 @@ pragma solidity 0.8.37;
 
 import {IAccess} from "../src/interfaces/IAccess.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
-import {ISettings} from "../src/interfaces/ISettings.sol";
-import {UnitsHandler} from "./UnitsHandler.sol";
+import {CouncilHandler} from "./CouncilHandler.sol";
 
-/// The same for credits, leases, groups and settings.
-abstract contract Handler is UnitsHandler {
+/// The same for credits, leases and groups.
+abstract contract Handler is CouncilHandler {
     /* CREDITS AND LEASES */
 
     function openTranche(uint8 which, uint8 ahead, uint8 price) public {
@@ -115,8 +114,12 @@ abstract contract Handler is UnitsHandler {
         address member = _person(member_);
         if (_isReplaced(member) || members.rootOf(member) == member) return;
         uint48 readyAt = members.detachmentOf(member);
-        if (readyAt == 0) startDetach(member);
-        else if (vm.getBlockTimestamp() >= readyAt) members.completeDetach(member);
+        if (readyAt == 0) {
+            startDetach(member);
+        } else if (vm.getBlockTimestamp() >= readyAt) {
+            members.completeDetach(member);
+            _beginsAnew(member);
+        }
     }
 
     function challenge(uint8 member_, uint8 by) external {
@@ -138,6 +141,7 @@ abstract contract Handler is UnitsHandler {
         } else if (vm.getBlockTimestamp() >= readyAt) {
             members.completeRecovery(member);
             people.push(successor);
+            _beginsAnew(member);
         }
     }
 
@@ -180,37 +184,7 @@ abstract contract Handler is UnitsHandler {
             IMembers.Renewal memory r = IMembers.Renewal(member, uint48(vm.getBlockTimestamp() + 60 days), DEADLINE);
             assertGt(r.until, until);
             members.renew(r, attested(hashOf(r)));
+            _beginsAnew(member);
         }
-    }
-
-    /* SETTINGS */
-
-    /// By the timelock, within bounds and step; by anybody else it is refused.
-    function changeLimit(uint8 by, uint16 value, bool compute) external {
-        bytes32 classId = _class(compute ? 0 : 1);
-        ISettings.Setting memory s = ledger.settingOf("holdBps", classId);
-        bytes memory data = abi.encodeCall(ISettings.change, ("holdBps", classId, value));
-        assertFalse(_try(_person(by), address(ledger), data), "changed by another than the timelock");
-        value = uint16(bound(value, s.value > s.step ? s.value - s.step - 1 : 0, s.value + s.step + 1));
-        bool done =
-            _try(address(timelock), address(ledger), abi.encodeCall(ISettings.change, ("holdBps", classId, value)));
-        if (!done) return;
-        assertTrue(value >= s.min && value <= s.max, "out of bounds");
-        assertLe(value > s.value ? value - s.value : s.value - value, s.step, "more than a step");
-        if (value < s.value) holdBps[classId] = value;
-    }
-
-    function enactLimit(bool compute) external {
-        bytes32 classId = _class(compute ? 0 : 1);
-        ISettings.Setting memory s = ledger.settingOf("holdBps", classId);
-        if (_try(relayer, address(ledger), abi.encodeCall(ISettings.enact, ("holdBps", classId)))) {
-            assertLe(s.pendingAt, vm.getBlockTimestamp(), "enacted too soon");
-            holdBps[classId] = s.pending;
-        }
-    }
-
-    function pass(uint24 time) external {
-        vm.warp(vm.getBlockTimestamp() + bound(time, 1, 5 days));
-        nextBlock();
     }
 }

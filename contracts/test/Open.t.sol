@@ -122,6 +122,11 @@ contract OpenTest is Base {
         new Access(WINDOW, HORIZON, high, own);
     }
 
+    function testConstructorAtTheBounds() public {
+        assertEq(_make(1, 0, 1 hours).settleDelay(), 1 hours);
+        assertEq(_make(1_000_000, 31, 30 days).settleDelay(), 30 days);
+    }
+
     function testConstructorZeroAddress() public {
         System memory own = _system();
         own.meter = address(0);

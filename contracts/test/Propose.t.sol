@@ -263,6 +263,8 @@ contract ProposeTest is Base {
         assertEq(council.CLOCK_MODE(), members.CLOCK_MODE());
         assertEq(council.COUNTING_MODE(), "support=bravo&quorum=for,abstain");
         assertEq(council.quorumBps(), QUORUM_BPS);
+        assertEq(council.MIN_QUORUM(), 3);
+        assertEq(council.LATE_EXTENSION(), 1 days);
         assertEq(council.members(), system.members);
     }
 

@@ -151,6 +151,15 @@ contract RedeemTest is Base {
         _refuse(r, abi.encodeWithSelector(IAccess.DeadlinePassed.selector, deadline, START));
     }
 
+    function testRedeemInTheLastSecond() public {
+        IAccess.Redemption memory r = redemption(developer, id, 1);
+        r.deadline = START;
+        vm.prank(developer);
+        access.redeem(r);
+
+        assertEq(access.redeemedBy(GPUS, window, developer), 1);
+    }
+
     function testRedeemNothing() public {
         _refuse(redemption(developer, id, 0), abi.encodeWithSelector(IAccess.NoAmount.selector));
     }

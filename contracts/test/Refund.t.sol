@@ -51,6 +51,7 @@ contract RefundTest is Base {
         skipTo(when);
         _refuse(abi.encodeWithSelector(IAccess.NotYetRefundable.selector, lease, until + 1, when));
         skipTo(until);
+        _refuse(abi.encodeWithSelector(IAccess.NotYetRefundable.selector, lease, until + 1, until));
         settle(lease, 1000);
     }
 

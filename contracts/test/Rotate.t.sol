@@ -67,9 +67,8 @@ contract RotateTest is Base {
     function testRotateAgain(uint48 early) public {
         early = uint48(bound(early, START, START + NOTICE));
         rotate(lease, NEXT_KEY);
-        skipTo(early);
-        IAccess.Rotation memory r = rotation(lease, SESSION_KEY);
-        _refuse(developer, r, "", abi.encodeWithSelector(IAccess.RotatedLately.selector, lease, START + NOTICE, early));
+        _refuseAgain(early);
+        _refuseAgain(START + NOTICE);
         skipTo(START + NOTICE + 1);
         rotate(lease, SESSION_KEY);
 
@@ -77,6 +76,15 @@ contract RotateTest is Base {
         assertEq(access.keyOf(lease, 0).until, START + NOTICE);
         assertEq(access.keyOf(lease, 1).until, START + 2 * NOTICE + 1);
         assertEq(access.keyOf(lease, 2).until, 0);
+    }
+
+    function testRotateInTheLastSecond() public {
+        IAccess.Rotation memory r = rotation(lease, NEXT_KEY);
+        r.deadline = START;
+        vm.prank(developer);
+        access.rotate(r, "");
+
+        assertEq(access.leaseOf(lease).keyNumber, 1);
     }
 
     function testRotateAfterDeadline(uint48 deadline) public {
@@ -129,6 +137,12 @@ contract RotateTest is Base {
         access.keyOf(lease, number);
         vm.expectRevert(abi.encodeWithSelector(IAccess.UnknownLease.selector, other));
         access.keyOf(other, 0);
+    }
+
+    function _refuseAgain(uint48 when) private {
+        skipTo(when);
+        IAccess.Rotation memory r = rotation(lease, SESSION_KEY);
+        _refuse(developer, r, "", abi.encodeWithSelector(IAccess.RotatedLately.selector, lease, START + NOTICE, when));
     }
 
     function _refuse(address sender, IAccess.Rotation memory r, bytes memory signature, bytes memory reason) private {

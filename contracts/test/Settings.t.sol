@@ -302,40 +302,6 @@ contract SettingsTest is Base {
         assertEq(members.threshold(), 3);
     }
 
-    /* ABDICATION */
-
-    function testAbdicate() public {
-        vm.expectEmit(address(ledger));
-        emit ISettings.Abdicated(HOLD, GPUS);
-        vm.prank(system.timelock);
-        ledger.abdicate(HOLD, GPUS);
-
-        assertTrue(ledger.isAbdicated(HOLD, GPUS));
-        assertTrue(ledger.settingOf(HOLD, GPUS).abdicated);
-        bytes memory gone = abi.encodeWithSelector(ISettings.SettingAbdicated.selector, HOLD, GPUS);
-        vm.startPrank(system.timelock);
-        vm.expectRevert(gone);
-        ledger.change(HOLD, GPUS, HOLD_BPS - 1);
-        vm.expectRevert(gone);
-        ledger.change(HOLD, GPUS, HOLD_BPS + 1);
-        vm.expectRevert(gone);
-        ledger.abdicate(HOLD, GPUS);
-        ledger.change(HOLD, TEXT, HOLD_BPS - 1); // of another class it still may
-    }
-
-    function testAbdicateWhileAChangeWaits() public {
-        change(address(ledger), HOLD, GPUS, HOLD_BPS + 500);
-        vm.expectEmit(address(ledger));
-        emit ISettings.SettingCancelled(HOLD, GPUS);
-        vm.prank(system.timelock);
-        ledger.abdicate(HOLD, GPUS);
-
-        vm.warp(START + LOOSEN_DELAY);
-        vm.expectRevert(abi.encodeWithSelector(ISettings.NothingPending.selector, HOLD, GPUS));
-        ledger.enact(HOLD, GPUS);
-        assertEq(ledger.classOf(GPUS).holdBps, HOLD_BPS);
-    }
-
     /* NOBODY BUT THE TIMELOCK */
 
     function testOnlyTheTimelock(address sender) public {

@@ -147,6 +147,10 @@ contract SettleTest is Base {
         early = uint48(bound(early, START, startsAt - 1));
         vm.warp(early);
         _refuse(1, abi.encodeWithSelector(IMeter.NotStarted.selector, lease, startsAt, early));
+        vm.warp(startsAt);
+        _refuse(1, abi.encodeWithSelector(IMeter.OverWallClock.selector, lease, 1, 0));
+        vm.warp(startsAt + 1);
+        settle(lease, 8_000); // eight GPUs, all of the time there was
     }
 
     function testSettleTooLate(uint256 later) public {
@@ -364,29 +368,6 @@ contract SettleTest is Base {
         settle(lease, 1000);
 
         assertEq(meter.deliveredMs(GPUS, window, successor, 4), 1000);
-    }
-
-    /* DELIVER AND PAY */
-
-    function testDeliverOnlyByMeter(address sender, uint64 gpuMs) public {
-        vm.assume(sender != address(meter));
-        vm.prank(sender);
-        vm.expectRevert(abi.encodeWithSelector(IAccess.OnlyMeter.selector, sender));
-        access.deliver(lease, gpuMs);
-    }
-
-    function testDeliverUnknownLease(bytes32 other) public {
-        vm.assume(other != lease);
-        vm.prank(address(meter));
-        vm.expectRevert(abi.encodeWithSelector(IAccess.UnknownLease.selector, other));
-        access.deliver(other, 1);
-    }
-
-    function testPayOnlyByLedger(address sender, address to, uint256 amount) public {
-        vm.assume(sender != address(ledger));
-        vm.prank(sender);
-        vm.expectRevert(abi.encodeWithSelector(IAccess.OnlyLedger.selector, sender));
-        access.pay(to, amount);
     }
 
     function _expectSettled(uint64 gpuMs, uint64 addedMs, uint256 paid) private {

@@ -208,11 +208,11 @@ abstract contract Statements is Test {
     }
 
     /// The first `THRESHOLD` of the attesters.
-    function attested(bytes32 structHash) internal view returns (Signature[] memory) {
+    function attested(bytes32 structHash) internal view virtual returns (Signature[] memory) {
         return sign(_first(attesterKeys, THRESHOLD), typed(membersDomain(), structHash));
     }
 
-    function appraised(ILedger.Appraisal memory a) internal view returns (Signature[] memory) {
+    function appraised(ILedger.Appraisal memory a) internal view virtual returns (Signature[] memory) {
         return sign(_first(appraiserKeys, THRESHOLD), typed(ledgerDomain(), hashOf(a)));
     }
 

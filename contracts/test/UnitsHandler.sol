@@ -20,7 +20,6 @@ abstract contract UnitsHandler is Base {
     bytes32[] internal leases;
     mapping(uint256 asset => ILedger.Appraisal) internal appraisals;
     mapping(bytes32 lease => uint256) internal signedMs; // the most that both keys have signed for
-    mapping(bytes32 classId => uint256) internal holdBps; // by what the timelock has done
     uint256 internal recoveries;
 
     /// No operation but a join may leave a group above a limit that it has come closer to.
@@ -158,6 +157,7 @@ abstract contract UnitsHandler is Base {
         a = compute ? machine(units) : dataset(units);
         a.registrant = registrant;
         a.expiresAt = uint48(vm.getBlockTimestamp() + bound(term, 1 days, 60 days));
+        a.level = 5; // above what any decision can ask for
         (a.meterKeyX, a.meterKeyY) = publicKey(METER_KEY);
     }
 
@@ -193,7 +193,8 @@ abstract contract UnitsHandler is Base {
     function _checkAcquired(uint256 id, address to) internal view {
         (bytes32 classId, uint32 window) = _of(id);
         uint256 acquired = access.acquiredBy(classId, window, members.rootOf(to));
-        assertLe(acquired, ledger.capBase(classId) * WINDOW * USE_BPS / 1e10, "acquired too much");
+        uint256 useBps = ledger.classOf(classId).useBps;
+        assertLe(acquired, ledger.capBase(classId) * WINDOW * useBps / 1e10, "acquired too much");
         assertFalse(ledger.isOver(classId, to), "acquired while over the holding limit");
     }
 

@@ -10,6 +10,7 @@ import {
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 
 import {ILedger} from "../src/interfaces/ILedger.sol";
+import {IMembers} from "../src/interfaces/IMembers.sol";
 import {Kind} from "../src/interfaces/Types.sol";
 import {Base} from "./Base.t.sol";
 
@@ -22,6 +23,14 @@ contract ViewsTest is Base {
         assertFalse(members.isAttester(addressOf(appraiserKeys[0])));
         assertEq(members.ledger(), address(ledger));
         assertEq(members.access(), address(access));
+    }
+
+    function testVotesOfTheFutureAreUnknown(uint256 timepoint) public {
+        timepoint = timepoint % 2 == 0 ? START : bound(timepoint, START, type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START));
+        members.getPastVotes(provider, timepoint);
+        vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START));
+        members.getPastTotalSupply(timepoint);
     }
 
     function testLedger() public view {

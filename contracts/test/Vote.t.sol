@@ -231,14 +231,6 @@ contract VoteTest is Base {
         assertEq(members.getPastTotalSupply(council.proposalSnapshot(id)), 3);
     }
 
-    function testVotesOfTheFutureAreUnknown(uint256 timepoint) public {
-        timepoint = timepoint % 2 == 0 ? START + 1 : bound(timepoint, START + 1, type(uint256).max);
-        vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START + 1));
-        members.getPastVotes(provider, timepoint);
-        vm.expectRevert(abi.encodeWithSelector(IMembers.NotPast.selector, timepoint, START + 1));
-        members.getPastTotalSupply(timepoint);
-    }
-
     /* QUORUM AND MAJORITY */
 
     /// snapshot-strategies 1374: the share is of all groups, not of those who vote. Rounded up, against who proposes.
