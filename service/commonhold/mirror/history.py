@@ -71,7 +71,9 @@ async def undo(db: Db, ancestor: int) -> None:
     for table in changed:  # in the order of STATE, which lists a table after those it refers to
         was = _touched(table, db.dialect.name, again=False).subquery("was")
         *columns, is_gone = was.columns
-        put_back = sa.select(*columns).where(is_gone.is_(sa.false()))
+        keys = [column for column, of in zip(columns, table.columns, strict=True) if of.primary_key]
+        # In the order of the key, as the table's index has it: each page of it is touched once.
+        put_back = sa.select(*columns).where(is_gone.is_(sa.false())).order_by(*keys)
         await db.execute(upsert(db, table, put_back), since)
     for table in changed:
         h = HISTORY[table.name]
@@ -91,9 +93,10 @@ def _changes_there() -> sa.Select[Any]:
 
 
 @cache
-def _touched(table: sa.Table, dialect: str, *, again: bool) -> sa.Select[Any]:
+def _touched(table: sa.Table, dialect: str, *, again: bool, born: bool = False) -> sa.Select[Any]:
     """Of every row that has versions of blocks after `after`, until `until`: its columns and `gone` as of `after`, and
-    `again` as of `until`. Where there was no version, `gone` is null.
+    `again` as of `until`. Where there was no version, `gone` is null. `born`: of balances, only rows that began in
+    between; others were there before.
 
     The version of a block is found row by row, by its index: PostgreSQL's planner has no statistics after a backfill,
     and answers a plain join by reading the whole history.
@@ -101,7 +104,8 @@ def _touched(table: sa.Table, dialect: str, *, again: bool) -> sa.Select[Any]:
     h = HISTORY[table.name]
     names = [column.name for column in table.primary_key]
     found_by = [*names, "key"] if table in BALANCES else names
-    touched = sa.select(*(h.c[name] for name in found_by)).where(*_between(h)).distinct().subquery("touched")
+    between = [*_between(h), h.c.born] if born and table in BALANCES else _between(h)
+    touched = sa.select(*(h.c[name] for name in found_by)).where(*between).distinct().subquery("touched")
     shown: list[sa.ColumnElement[Any]] = []
     joined: sa.FromClause = touched
     for at in ("after", "until") if again else ("after",):
@@ -126,7 +130,7 @@ def _touched(table: sa.Table, dialect: str, *, again: bool) -> sa.Select[Any]:
 @cache
 def _undone(table: sa.Table, dialect: str) -> sa.Select[Any]:
     """The keys of the rows that were not there after block `after`, of those that have versions since."""
-    was = _touched(table, dialect, again=False).subquery("was")
+    was = _touched(table, dialect, again=False, born=True).subquery("was")
     *columns, is_gone = was.columns
     keys = [column for column, of in zip(columns, table.columns, strict=True) if of.primary_key]
     return sa.select(*keys).where(is_gone.is_not(sa.false()))
