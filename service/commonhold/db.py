@@ -146,6 +146,7 @@ async def put_columns(db: Db, table: sa.Table, columns: Sequence[Column]) -> Non
     await db.exec_driver_sql(_beside(table, beside))
     await _copy(db, beside, _names(table), columns)
     await db.exec_driver_sql(_puts(db.dialect, table, beside))
+    await db.exec_driver_sql(f"TRUNCATE {beside}")  # for the next time in this transaction
 
 
 async def put_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:

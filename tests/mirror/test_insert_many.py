@@ -1,9 +1,20 @@
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.db import COPY_FROM, insert_many, read, write
-from commonhold.mirror.tables import event
+from commonhold.db import (
+    COPY_FROM,
+    PUT_FROM,
+    delete_many,
+    insert_columns,
+    insert_many,
+    put_columns,
+    read,
+    select_many,
+    write,
+)
+from commonhold.mirror.tables import HISTORY, asset, asset_class, event, holding
 
 
 @pytest.mark.parametrize("count", [0, 1, COPY_FROM, COPY_FROM + 1])
@@ -21,3 +32,47 @@ async def test_rows_stand_as_given_and_none_twice(engine: AsyncEngine, count: in
                 await insert_many(db, event, [(8, *rows[0][1:]), *rows])
         async with read(engine) as reader:
             assert (await reader.execute(sa.select(sa.func.count()).select_from(event))).scalar_one() == count
+
+
+# Around the numbers of rows from which another way is taken.
+@pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, PUT_FROM - 1, PUT_FROM])
+async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: AsyncEngine, count: int) -> None:
+    ids = np.frombuffer(b"".join(place.to_bytes(32) for place in range(count)), "V32")
+    whose = np.frombuffer(bytes(range(20)) * count, "V20")
+    versions = HISTORY["holding"]
+    async with write(engine) as db:
+        await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])
+        rest = (bytes(20), 1, 0, "policy", bytes(32), bytes(32), None, 0, 0, False, *[bytes(32)] * 4, "")
+        await insert_many(db, asset, [(place.to_bytes(32), bytes(32), *rest) for place in range(count)])
+        for added in (5, 2**62):
+            await put_columns(db, holding, [ids, whose, np.arange(count) + added, True])
+        await insert_columns(
+            db, versions, [ids, whose, None, None, np.arange(count), True, False, -1 - np.arange(count)]
+        )
+
+        found = (await db.execute(sa.select(holding).order_by(holding.c.asset))).all()
+        assert [tuple(row) for row in found] == [
+            (place, bytes(range(20)), place + 2**62, True) for place in range(count)
+        ]
+        kept = (await db.execute(sa.select(versions).order_by(versions.c.from_block))).all()
+        assert [tuple(row)[2:] for row in kept] == [
+            (None, None, place, True, False, -1 - place) for place in range(count)
+        ]
+        keys = [(place.to_bytes(32), bytes(range(20))) for place in range(0, count, 2)]
+        assert {row[0] for row in await select_many(db, holding, [*keys, (b"\xff" * 32, bytes(20))])} == {
+            key[0] for key in keys
+        }
+
+        await delete_many(db, holding, keys)
+
+        left = (await db.execute(sa.select(holding.c.asset).order_by(holding.c.asset))).scalars().all()
+        assert left == list(range(1, count, 2))
+
+
+async def test_columns_that_break_a_rule_are_refused(engine: AsyncEngine) -> None:
+    many = PUT_FROM
+    ids, whose = np.zeros(many, "V32"), np.frombuffer(b"".join(place.to_bytes(20) for place in range(many)), "V20")
+    for put in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
+        with pytest.raises(sa.exc.IntegrityError):
+            async with write(engine) as db:
+                await put_columns(db, holding, [ids, whose, put, True])
