@@ -196,8 +196,7 @@ async def _driver(anvil: Anvil) -> str:
     """The address of a new driver."""
     built = json.loads((ROOT / "contracts/out/Driver.sol/Driver.json").read_text())
     (account, *_) = await anvil.request("eth_accounts")
-    sent = await anvil.request("eth_sendTransaction", {"from": account, "data": built["bytecode"]["object"]})
-    receipt = await anvil.request("eth_getTransactionReceipt", sent)
+    receipt = await anvil.send({"from": account, "data": built["bytecode"]["object"]})
     return str(receipt["contractAddress"])
 
 
