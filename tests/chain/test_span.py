@@ -60,3 +60,23 @@ async def test_logs_of_a_range_that_the_node_refuses_come_in_halves(deployed: De
     assert told.logs == (await deployed.rpc.span(ours, before, head.number)).logs
     assert max(asked) == head.number - before.number
     assert min(asked) <= 3
+
+
+@pytest.mark.chain
+async def test_logs_that_are_too_long_for_one_answer_come_in_halves(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployed.admit("owner", "provider")
+    await deployed.register_data()
+    ours, d = deployed.deployment.followed, deployed.deployment
+    head, before = await deployed.rpc.head(), await deployed.rpc.header(d.block - 1)
+    async with Rpc(deployed.anvil.url, verify_logs=False) as rpc:
+        whole = await rpc.span(ours, before, head.number)
+        requests = rpc.traffic.requests
+        # Half of what all logs are; a block of a chain without traffic is less.
+        monkeypatch.setattr(rpc._node, "_max_answer", 300 * len(whole.logs))
+
+        found = await rpc.span(ours, before, head.number)
+
+        assert found == whole
+        assert rpc.traffic.requests > 2 * requests

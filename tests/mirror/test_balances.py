@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -84,7 +86,15 @@ def test_balances_and_versions_are_those_of_a_dictionary(drawn: Any, size: int) 
 
 async def applied(told: Told, size: int) -> tuple[dict[Address, int], list[Version]]:
     """What an empty database says after these events, `size` blocks a transaction: who holds how much, and when."""
-    engine, known, at = make_engine("sqlite://"), Known(), b""
+    with TemporaryDirectory() as folder:
+        engine = make_engine(f"sqlite:///{Path(folder) / 'mirror.db'}")
+        found = await applied_in(engine, told, size)
+        await engine.dispose()
+    return found
+
+
+async def applied_in(engine: AsyncEngine, told: Told, size: int) -> tuple[dict[Address, int], list[Version]]:
+    known, at = Known(), b""
     async with write(engine) as db:
         await db.run_sync(metadata.create_all)
         await apply_all(db, Happened.of([(stamp(number), event) for number, event in enumerate(MADE, start=1)]))
@@ -103,7 +113,6 @@ async def applied(told: Told, size: int) -> tuple[dict[Address, int], list[Versi
         found = {row.owner: row.units for row in await db.execute(sa.select(holding))}
         kept = await db.execute(sa.select(h.from_block, h.owner, h.units, h.born).where(h.from_block >= FIRST))
         versions = sorted((row.from_block, row.owner, row.units or 0, row.born) for row in kept)
-    await engine.dispose()
     return found, versions
 
 

@@ -52,6 +52,10 @@ class NotTaken(RpcUnavailable):
     """The node answers, but not with JSON-RPC."""
 
 
+class TooLong(NotTaken):
+    """The answer is longer than any that makes sense: less must be asked for."""
+
+
 @dataclass(slots=True)
 class Traffic:
     """What was asked of one node, for those who watch."""
@@ -185,7 +189,7 @@ class JsonRpc:
                 parts.append(part)
                 size += len(part)
                 if size > self._max_answer:
-                    raise NotTaken(self._text(method, f"an answer of more than {self._max_answer} bytes"))
+                    raise TooLong(self._text(method, f"an answer of more than {self._max_answer} bytes"))
             return response.status_code, b"".join(parts)
 
     def _result(self, method: str, asked: int, answer: Any) -> Any:

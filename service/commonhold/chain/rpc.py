@@ -164,7 +164,7 @@ class Rpc:
             return await span.verified(
                 self._node, addresses, after, last, every=every, pace=self._pace, apart=self._apart
             )
-        return await span.told(self, addresses, after, last, every=every)
+        return await span.told(self, addresses, after, last, every=every, pace=self._pace)
 
     async def header(self, number: int) -> BlockStamp:
         """The block of a number that the node must have. Raises RpcInconsistent."""

@@ -15,7 +15,7 @@ from commonhold.chain import bulk, verify
 from commonhold.chain.answers import RpcInconsistent
 from commonhold.chain.apart import Apart
 from commonhold.chain.bulk import Concerned, Found, Stamp, Transfers, check_link, to_stamp
-from commonhold.chain.jsonrpc import MAX_BATCH, Call, JsonRpc, NotTaken, RpcRefused, RpcUnavailable
+from commonhold.chain.jsonrpc import MAX_BATCH, Call, JsonRpc, NotTaken, RpcRefused, RpcUnavailable, TooLong
 from commonhold.chain.stamp import BlockStamp, RawLog
 from commonhold.chain.verify import PackedLog
 from commonhold.units import Address, hex_text
@@ -128,15 +128,18 @@ async def verified(
     return Span(blocks, others, Transfers(*transfers))
 
 
-async def told(rpc: "Rpc", addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool) -> Span:
+async def told(
+    rpc: "Rpc", addresses: Collection[Address], after: BlockStamp, last: int, *, every: bool, pace: Pace
+) -> Span:
     """Raises RpcInconsistent. What the node leaves out does not show. `every`: one block at a time."""
     first = after.number + 1
     if first == last or every:  # perhaps not final: by hash, so that no load balancer can mix two branches
         stamp = await rpc.header(first)
         check_link(rpc.host, after, stamp)
         return Span([stamp], *_packed(await rpc.logs_of(stamp.hash, addresses)))
-    last = min(last, after.number + MOST_TOLD)
+    last = min(last, after.number + min(pace.blocks, MOST_TOLD))
     logs = await _logs(rpc, addresses, first, last)
+    pace.spanned(last - after.number, len(logs))
     # Headers after the logs: a node that lags behind another has no header either.
     numbers = sorted({first, last, *(log.block_number for log in logs)})
     headers = await _each(rpc.header, numbers)
@@ -155,7 +158,7 @@ async def _logs(rpc: "Rpc", addresses: Collection[Address], first: int, last: in
     """What a node says that does not take so long a range, or so large an answer: in halves."""
     try:
         return await rpc.logs(addresses, first, last)
-    except RpcRefused:
+    except (RpcRefused, TooLong):
         if first == last:
             raise
     middle = (first + last) // 2
