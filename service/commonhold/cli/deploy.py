@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from commonhold.chain.genesis import Genesis
     from commonhold.units import Address
 
-app = typer.Typer(
-    no_args_is_help=True, help="A deployment: prove who may do what in it, make a factory, verify sources."
-)
+app = typer.Typer(no_args_is_help=True, help="A deployment: prove who may do what in it, make a factory.")
 
 SaltOption = Annotated[str, typer.Option(help="Any text: with deployer and factory it gives the addresses.")]
 
