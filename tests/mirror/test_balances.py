@@ -208,3 +208,14 @@ async def test_what_another_wrote_in_between_is_read_again(engine: AsyncEngine) 
         }
         assert found == {PEOPLE[0]: 15, PEOPLE[2]: 5}
         assert await digest.digest(db) == await recomputed(db)
+
+
+def test_nothing_is_known_when_blocks_are_undone_after_a_transaction_that_failed() -> None:
+    known = Known()
+    known.begin(b"block")
+    known.of("Ledger").add([bytes(52)])
+    known.active.add(bytes(32))
+
+    known.begin(b"")  # the transaction before was never kept
+
+    assert (known.of("Ledger").keys, known.active) == ([], set())

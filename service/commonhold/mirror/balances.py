@@ -186,8 +186,9 @@ class Known:
         self.active: set[bytes] = set()  # assets that are not retired
 
     def begin(self, at: bytes) -> None:
-        """A transaction begins after this block. Until `keep` it may fail, and then nothing is known."""
-        if at != self._at:
+        """A transaction begins after this block; empty: after one that is nobody's, as when blocks are undone. Until
+        `keep` it may fail, and then nothing is known."""
+        if not at or at != self._at:
             self._books.clear()
             self.active.clear()
         self._at = b""
