@@ -41,10 +41,14 @@ class Happened:
     @classmethod
     def of(cls, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> Self:
         """These events."""
-        placed = [(stamp, place, event) for place, (stamp, event) in enumerate(told)]
-        moves = [each for each in placed if isinstance(each[2], events.Transfer)]
-        others = [each for each in placed if not isinstance(each[2], events.Transfer)]
-        return cls([stamp for stamp, _ in told], others, Moves.of_events(moves))  # type: ignore[arg-type]
+        moves: list[tuple[BlockStamp, int, events.Transfer]] = []
+        others: list[tuple[BlockStamp, int, ChainEvent]] = []
+        for place, (stamp, event) in enumerate(told):
+            if isinstance(event, events.Transfer):
+                moves.append((stamp, place, event))
+            else:
+                others.append((stamp, place, event))
+        return cls([stamp for stamp, _ in told], others, Moves.of_events(moves))
 
     def __len__(self) -> int:
         return len(self.events) + len(self.moves)

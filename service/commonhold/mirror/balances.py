@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from commonhold.chain.bulk import TRANSFER, Transfers
 from commonhold.chain.events import Erc6909, Transfer
 from commonhold.chain.stamp import BlockStamp
-from commonhold.db import Column, Db, delete_many, insert_columns, put_columns, select_many
+from commonhold.db import Db
+from commonhold.many import Column, delete_many, insert_columns, put_columns, select_many
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken
 from commonhold.mirror.tables import HISTORY, balance_key, credit, holding
 from commonhold.units import Address

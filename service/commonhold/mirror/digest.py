@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 
-from commonhold.db import Db, ReadDb, put_many
+from commonhold.db import Db, ReadDb
+from commonhold.many import put_many
 from commonhold.mirror import balances, history, tables
 from commonhold.mirror.lthash import LtHash
 from commonhold.mirror.rows import Change, Row

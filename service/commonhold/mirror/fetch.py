@@ -20,8 +20,8 @@ from commonhold.chain.events import ChainEvent
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.span import Span
 from commonhold.chain.stamp import BlockStamp
-from commonhold.db import Raw
 from commonhold.errors import CommonholdError
+from commonhold.many import Raw
 from commonhold.mirror.apply import Happened
 from commonhold.mirror.balances import Moves
 

@@ -20,8 +20,9 @@ from commonhold.chain.deployment import Deployment, WrongChain
 from commonhold.chain.rpc import Rpc, RpcInconsistent
 from commonhold.chain.span import LONGEST
 from commonhold.chain.stamp import BlockStamp, Tier
-from commonhold.db import Db, Raw, insert_columns, insert_many, losing_at_most_the_last, read, write
+from commonhold.db import Db, losing_at_most_the_last, read, write
 from commonhold.errors import CommonholdError, Unavailable
+from commonhold.many import Raw, insert_columns, insert_many
 from commonhold.mirror import digest, history
 from commonhold.mirror.apply import apply_all
 from commonhold.mirror.balances import Known

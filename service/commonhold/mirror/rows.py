@@ -12,8 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from commonhold.db import U256, Db, Raw, delete_many, insert_many, put_many, select_many
+from commonhold.db import U256, Db
 from commonhold.errors import CommonholdError
+from commonhold.many import Raw, delete_many, insert_many, put_many, select_many
 from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key
 
 Row = Mapping[str, Any]  # column name -> value

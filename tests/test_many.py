@@ -3,16 +3,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.db import (
+from commonhold.db import read, write
+from commonhold.many import (
     COPY_FROM,
     PUT_FROM,
     delete_many,
     insert_columns,
     insert_many,
     put_columns,
-    read,
     select_many,
-    write,
 )
 from commonhold.mirror.tables import HISTORY, asset, asset_class, event, holding
 
