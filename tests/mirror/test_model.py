@@ -28,7 +28,16 @@ from tests.mirror.moody import Moods
 
 pytestmark = [pytest.mark.chain, pytest.mark.postgres, pytest.mark.slow]
 
-FIRST, HISTORIES = int(os.environ.get("FIRST", "0")), int(os.environ.get("HISTORIES", "4"))
+
+def asked(name: str, default: int, least: int) -> int:
+    """A number of the environment. None at all would pass, and nothing be played."""
+    said = os.environ.get(name, str(default))
+    if not said.isdecimal() or int(said) < least:
+        raise ValueError(f"{name}: expected a number of at least {least}, got {said!r}")
+    return int(said)
+
+
+FIRST, HISTORIES = asked("FIRST", 0, 0), asked("HISTORIES", 4, 1)
 STEPS = 20
 SLOTS = 3  # in an epoch: the final block is two of these below the head
 
