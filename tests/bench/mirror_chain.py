@@ -153,21 +153,30 @@ async def _made(name: str, make: Callable[[Mover], Awaitable[None]], members: in
         return chain
     print(f"making the chain {name}, once", flush=True)
     BUILD.mkdir(parents=True, exist_ok=True)
-    async with _anvil() as anvil, httpx.AsyncClient(timeout=600, trust_env=False) as http:
-        async with Rpc(anvil.url) as rpc:
-            deployed = await _deployed(anvil, rpc)
-            found = {"address": await _driver(anvil), "assets": [], "members": max(20, min(members, MOST_MEMBERS))}
-            mover = Mover(http, anvil.url, deployed.deployment, found)
-            await _assets(mover, deployed)
+    async with seeded(max(20, min(members, MOST_MEMBERS))) as (_, deployed, mover):
         await mover.unlock()
         await _members(mover, deployed)
         await make(mover)
         await mover.mine(FINAL)
         dumped = await mover.ask("anvil_dumpState")
+        found = {"address": address_text(mover.address), "assets": mover.assets, "members": mover.members}
     deployed.deployment.save(chain.deployment)
     chain.driver.write_text(json.dumps(found))
     chain.state.write_bytes(gzip.decompress(bytes.fromhex(dumped[2:])))
     return chain
+
+
+@asynccontextmanager
+async def seeded(members: int = 0) -> AsyncIterator[tuple[Anvil, Deployed, Mover]]:
+    """A new chain where our contracts stand and the driver has all units of twenty assets. `members`: how many it will
+    have; none is admitted yet."""
+    async with _anvil() as anvil, httpx.AsyncClient(timeout=600, trust_env=False) as http:
+        async with Rpc(anvil.url) as rpc:
+            deployed = await _deployed(anvil, rpc)
+            made = {"address": await _driver(anvil), "assets": [], "members": members}
+            mover = Mover(http, anvil.url, deployed.deployment, made)
+            await _assets(mover, deployed)
+        yield anvil, deployed, mover
 
 
 def _anvil(state: Path | None = None, *, slots_in_an_epoch: int = 32) -> AbstractAsyncContextManager[Anvil]:
