@@ -5,6 +5,7 @@ In: a method and its parameters; out: the JSON result. No error of the HTTP libr
 
 import asyncio
 import itertools
+import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -13,14 +14,18 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
+import certifi
 import orjson
+from yarl import URL
 
 from commonhold.errors import BadInput, Unavailable
 
 MAX_BATCH: Final = 100  # calls sent at once; go-ethereum takes 1,000, public nodes 10 to 100
 MAX_ANSWER: Final = 64 << 20  # bytes; the receipts of ten full blocks are some 20 MB
 LONGEST: Final = 6  # times the timeout: an answer that trickles in is none
+
+_BUFFER: Final = 1 << 20  # bytes of an answer that are taken before they are asked for
 
 Call = tuple[str, Sequence[object]]  # method, parameters
 
@@ -85,9 +90,9 @@ class JsonRpc:
         """
         try:
             parts = urlsplit(url)
-            httpx.URL(url)
+            self._url = URL(url)
             port = parts.port
-        except (ValueError, httpx.InvalidURL) as error:
+        except ValueError as error:
             raise BadInput(f"RPC URL does not parse: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput(f"RPC URL of host {parts.hostname!r}: expected http:// or https://, got {parts.scheme!r}")
@@ -95,9 +100,8 @@ class JsonRpc:
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)
         # A proxy of the environment is for the world outside, not for a node on this machine.
-        outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")
-        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=outside, verify=_tls())
-        self._url = url
+        self._outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")
+        self._http: aiohttp.ClientSession | None = None  # opened by the first request: it belongs to an event loop
         self._most_at_once = MAX_BATCH
         self._max_answer = max_answer
         self._clock = clock
@@ -166,9 +170,9 @@ class JsonRpc:
         try:
             async with asyncio.timeout(LONGEST * self._timeout_s):
                 status, content = await self._sent(method, asked)
-        except httpx.TimeoutException as error:
+        except aiohttp.ServerTimeoutError as error:
             raise self._unavailable(method, f"no answer in {self._timeout_s:g} s") from error
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise self._unavailable(method, f"{type(error).__name__}: {error}") from error
         except TimeoutError as error:
             raise self._unavailable(method, f"no whole answer in {LONGEST * self._timeout_s:g} s") from error
@@ -182,15 +186,22 @@ class JsonRpc:
 
     async def _sent(self, method: str, asked: object) -> tuple[int, bytes]:
         """The answer's status and body; no longer a body than any that makes sense is ever held."""
+        http = self._http = self._http or self._opened()
         headers = {"content-type": "application/json"}
-        async with self._http.stream("POST", self._url, content=orjson.dumps(asked), headers=headers) as response:
+        async with http.post(self._url, data=orjson.dumps(asked), headers=headers, allow_redirects=False) as response:
             parts, size = [], 0
-            async for part in response.aiter_bytes():
+            async for part in response.content.iter_any():
                 parts.append(part)
                 size += len(part)
                 if size > self._max_answer:
                     raise TooLong(self._text(method, f"an answer of more than {self._max_answer} bytes"))
-            return response.status_code, b"".join(parts)
+            return response.status, b"".join(parts)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        wait = aiohttp.ClientTimeout(sock_connect=self._timeout_s, sock_read=self._timeout_s)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=_tls()), timeout=wait, trust_env=self._outside, read_bufsize=_BUFFER
+        )
 
     def _result(self, method: str, asked: int, answer: Any) -> Any:
         if not isinstance(answer, dict) or answer.get("id") != asked or not answer.keys() & {"result", "error"}:
@@ -201,7 +212,8 @@ class JsonRpc:
 
     async def close(self) -> None:
         """No connection is open any more."""
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.close()
 
     def _unavailable(self, method: str, reason: str) -> RpcUnavailable:
         return RpcUnavailable(self._text(method, reason))
@@ -228,7 +240,7 @@ def _call(asked: int, call: Call) -> dict[str, object]:
 @cache
 def _tls() -> ssl.SSLContext:
     """One for all connections: reading the certificates takes 0.1 s."""
-    return httpx.create_ssl_context()
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
 
 
 def _revert_data(data: object) -> bytes | None:
