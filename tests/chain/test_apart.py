@@ -16,6 +16,7 @@ import pytest_asyncio
 from commonhold.chain import apart as module
 from commonhold.chain.apart import Apart
 from commonhold.chain.rpc import Rpc, RpcLied
+from commonhold.chain.trie import EMPTY_ROOT
 from tests.actors import Deployed
 from tests.chain.lying import changed, lying
 
@@ -115,6 +116,29 @@ async def test_work_goes_on_here_when_it_is_killed(apart: Apart) -> None:
 
     assert apart.pid is None
     assert not is_there(pid)
+
+
+@pytest.mark.parametrize("more", [1, module._PART])
+async def test_what_is_larger_than_a_part_of_its_memory_goes_by_the_pipe(apart: Apart, more: int) -> None:
+    empty = ((7, bytes(32), bytes(32), 0), EMPTY_ROOT, ())
+    body = orjson.dumps([{"id": number, "result": []} for number in range(3)]) + b" " * more
+
+    found = await apart.run("logs", body, 0, [empty] * 3, (), "node")
+
+    assert apart.pid is not None
+    assert found == ([0, 0, 0], [], (b"",) * 7)
+
+
+async def test_more_work_than_its_memory_has_parts_is_done_in_turn_and_goes_on_when_it_is_killed(apart: Apart) -> None:
+    for kill in (False, True):
+        asked = [asyncio.create_task(missing(apart)) for _ in range(4 * module._PARTS)]
+        if kill and apart.pid is not None:
+            await asyncio.sleep(0)
+            os.kill(apart.pid, signal.SIGKILL)
+
+        found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 20)
+
+        assert {type(each) for each in found} == {module.bulk.RpcInconsistent}
 
 
 async def test_work_is_done_here_when_it_cannot_start(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,19 @@
 """Work on large answers in a second process, so that the next ones are fetched and the last ones written meanwhile.
 
-The work is the functions of bulk.py: bytes and numbers in, the same out, nothing kept. The process ends when its input
-does, so also when whoever started it is killed; a Ctrl-C is not its affair. Where it cannot be started, or ends, the
-work is done here: slower, with the same result.
+The work is the functions of bulk.py: bytes and numbers in, the same out, nothing kept. What is large goes through
+memory that both have, a part of it for each work under way, and only what is said about it through pipes: a pipe takes
+a megabyte in sixteen pieces. The process ends when its input does, so also when whoever started it is killed; a Ctrl-C
+is not its affair. Where it cannot be started, or ends, the work is done here: slower, with the same result.
 """
 
 import asyncio
 import contextlib
 import logging
 import marshal
+import mmap
+import os
 import sys
+import tempfile
 from collections import deque
 from struct import Struct
 from typing import Any, Final
@@ -21,7 +25,13 @@ log = logging.getLogger(__name__)
 
 WORTH_IT: Final = 50_000  # bytes; what is smaller is done here before it would be there
 _LENGTH: Final = Struct(">Q")
-_BUFFER: Final = 1 << 23
+_PARTS: Final = 3  # of the memory: one is worked on, and others are filled and emptied meanwhile
+_PART: Final = 4 << 20  # bytes; only what is used takes memory
+
+# What to do, the part of the memory with what is given, how long it is there, and more. Part -1: what is given itself.
+_Asked = tuple[str, int, bytes | int, tuple[Any, ...]]
+# There is a result; it is in the same part; how long it is there, or it itself. Without a result: its error, and why.
+_Answer = tuple[bool, bool, Any]
 
 
 class Apart:
@@ -29,7 +39,9 @@ class Apart:
 
     def __init__(self, *, process: bool = True) -> None:
         self._process: asyncio.subprocess.Process | None = None
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._memory: mmap.mmap | None = None
+        self._free: asyncio.Queue[int] = asyncio.Queue()  # parts of the memory
+        self._waiting: deque[tuple[asyncio.Future[_Answer], int]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._gone = not process
@@ -69,13 +81,7 @@ class Apart:
         async with self._starting:
             if self._process is None and not self._gone:
                 try:
-                    self._process = await asyncio.create_subprocess_exec(
-                        *(sys.executable, "-m", "commonhold.chain.apart"),
-                        stdin=asyncio.subprocess.PIPE,
-                        stdout=asyncio.subprocess.PIPE,
-                        limit=_BUFFER,
-                        start_new_session=True,  # a Ctrl-C in the terminal is for the process that started it
-                    )
+                    self._process = await self._start()
                 except OSError as error:
                     self._gone = True
                     log.warning("no second process, verifying in this one: %s", error)
@@ -83,16 +89,43 @@ class Apart:
                     self._reading = asyncio.create_task(self._read(self._process))
         return self._process is not None and not self._gone
 
+    async def _start(self) -> asyncio.subprocess.Process:
+        file = _new_file(_PARTS * _PART)
+        try:
+            self._memory = mmap.mmap(file, _PARTS * _PART)
+            for part in range(_PARTS):
+                self._free.put_nowait(part)
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "commonhold.chain.apart", str(file)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=(file,),
+                start_new_session=True,  # a Ctrl-C in the terminal is for the process that started it
+            )
+        finally:
+            os.close(file)
+
     async def _ask(self, work: str, body: bytes, args: tuple[Any, ...]) -> Any:
-        if self._process is None or self._process.stdin is None:
+        part = await self._free.get()
+        if self._process is None or self._process.stdin is None or self._memory is None or self._gone:
+            self._free.put_nowait(part)  # for the next that waits, to find the same
             raise EOFError
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
-        asked = marshal.dumps((work, body, args))
-        self._process.stdin.write(_LENGTH.pack(len(asked)))
-        self._process.stdin.write(asked)
-        await self._process.stdin.drain()
-        ok, result = await answer
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, part))
+        asked: _Asked = work, -1, body, args
+        if len(body) <= _PART:
+            self._memory[part * _PART : part * _PART + len(body)] = body
+            asked = work, part, len(body), args
+        said = marshal.dumps(asked)
+        try:
+            self._process.stdin.write(_LENGTH.pack(len(said)) + said)
+            await self._process.stdin.drain()
+        except ConnectionError:
+            with contextlib.suppress(ValueError):  # `_read` may have found out before
+                self._waiting.remove((answer, part))
+                self._free.put_nowait(part)
+            raise
+        ok, _, result = await answer
         if ok:
             return result
         raise bulk.ERRORS[result[0]](result[1])
@@ -100,16 +133,21 @@ class Apart:
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Its answers, in the order of the questions."""
         try:
-            while process.stdout:
+            while process.stdout and self._memory:
                 (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-                answer = marshal.loads(await process.stdout.readexactly(length))  # noqa: S302 - by our own process
-                waiting = self._waiting.popleft()
+                ok, in_memory, result = marshal.loads(await process.stdout.readexactly(length))  # noqa: S302 - our own
+                waiting, part = self._waiting.popleft()
+                if in_memory:
+                    with memoryview(self._memory)[part * _PART : part * _PART + result] as there:
+                        result = marshal.loads(there)  # noqa: S302
+                self._free.put_nowait(part)
                 if not waiting.done():
-                    waiting.set_result(answer)
+                    waiting.set_result((ok, False, result))
         except (EOFError, ConnectionError):
             pass
         finally:
-            for waiting in self._waiting:
+            for waiting, part in self._waiting:
+                self._free.put_nowait(part)
                 if not waiting.done():
                     waiting.set_exception(EOFError())
             self._waiting.clear()
@@ -120,25 +158,46 @@ class Apart:
         await self.close()
 
 
-def serve() -> None:
-    """Does the work that comes in, one after the other, until the input ends."""
+def serve(file: int) -> None:
+    """Does the work that comes in, one after the other, until the input ends. `file`: what the memory is of."""
     import gc
 
     gc.disable()  # JSON has no cycles
+    memory = memoryview(mmap.mmap(file, _PARTS * _PART))
     into, out = sys.stdin.buffer, sys.stdout.buffer
     while len(head := into.read(_LENGTH.size)) == _LENGTH.size:
-        asked = into.read(_LENGTH.unpack(head)[0])
-        work, body, args = marshal.loads(asked)  # noqa: S302 - by the process that started this one
-        try:
-            answer = True, bulk.WORK[work](body, *args)
-        except CommonholdError as error:
-            answer = False, (type(error).__name__, str(error))
-        said = marshal.dumps(answer)
+        asked: _Asked = marshal.loads(into.read(_LENGTH.unpack(head)[0]))  # noqa: S302 - by who started this process
+        said = marshal.dumps(_answer(memory, *asked))
         with contextlib.suppress(BrokenPipeError):
             out.write(_LENGTH.pack(len(said)))
             out.write(said)
             out.flush()
 
 
+def _answer(memory: memoryview, work: str, part: int, body: bytes | int, args: tuple[Any, ...]) -> _Answer:
+    at = part * _PART
+    given = body if isinstance(body, bytes) else memory[at : at + body]
+    try:
+        result = bulk.WORK[work](given, *args)
+    except CommonholdError as error:
+        return False, False, (type(error).__name__, str(error))
+    packed = marshal.dumps(result)
+    if part < 0 or len(packed) > _PART:
+        return True, False, result
+    memory[at : at + len(packed)] = packed
+    return True, True, len(packed)
+
+
+def _new_file(size: int) -> int:
+    """A file of so many bytes that no folder names: in memory, where the system has such."""
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("commonhold")
+    else:
+        with tempfile.TemporaryFile() as there:
+            file = os.dup(there.fileno())
+    os.ftruncate(file, size)
+    return file
+
+
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]))

@@ -64,7 +64,7 @@ NO_TRANSFERS: Final = Transfers(*[b""] * len(SIZES))
 ERRORS: Final[dict[str, type[CommonholdError]]] = {each.__name__: each for each in (RpcLied, RpcInconsistent)}
 
 
-def results(body: bytes, first_id: int, count: int) -> list[Any] | None:
+def results(body: bytes | memoryview, first_id: int, count: int) -> list[Any] | None:
     """What a node answers to a batch, in the order of the questions; None: not that."""
     try:
         said = orjson.loads(body)
@@ -80,7 +80,7 @@ def results(body: bytes, first_id: int, count: int) -> list[Any] | None:
 
 
 def headers(
-    body: bytes, first_id: int, numbers: Sequence[int], addresses: Sequence[bytes], every: bool, host: str
+    body: bytes | memoryview, first_id: int, numbers: Sequence[int], addresses: Sequence[bytes], every: bool, host: str
 ) -> tuple[Stamp, Stamp, list[Concerned], list[Stamp]] | None:
     """(first, last, those that may concern the addresses, all of them if `every`) of blocks in a row, each linked to
     the one before. None: the node does not take such a batch."""
@@ -116,7 +116,7 @@ def linked(
 
 
 def logs(
-    body: bytes, first_id: int, concerned: Sequence[Concerned], addresses: Sequence[bytes], host: str
+    body: bytes | memoryview, first_id: int, concerned: Sequence[Concerned], addresses: Sequence[bytes], host: str
 ) -> Found | None:
     """The logs of the addresses in each of these blocks, from all their receipts. None: as in `headers`."""
     found = results(body, first_id, len(concerned))
