@@ -17,7 +17,8 @@ from pathlib import Path
 from commonhold.anchor.audit.run import audit
 from commonhold.chain.deployment import Deployment
 from commonhold.chain.rpc import Rpc
-from tests.bench.mirror_chain import BUILD, Chain, dense
+from tests.bench.chains import BUILD, Chain
+from tests.bench.mirror_chain import dense
 
 # What a contract made up on chain has no signature to show: the chains' members were admitted so, to make them quickly.
 EXPECTED = {"who must have signed did: quorums, both sides of a join, holders, node and developer (9)"}

@@ -30,7 +30,8 @@ from commonhold.chain.node import Anvil
 from commonhold.chain.trie import list_root, rlp_bytes, rlp_list, rlp_number
 from commonhold.chain.verify import bloom_bits
 from commonhold.units import Address, address_text, hex_text, keccak256
-from tests.bench.mirror_chain import BUILD, FINAL, MOST_MEMBERS, Chain, account, seeded
+from tests.bench.chains import BUILD, Chain
+from tests.bench.mirror_chain import FINAL, MOST_MEMBERS, account, seeded
 
 GIVES = 3  # one in so many Transfers gives
 GIVEN = 100  # units at once: what the giver has, UNITS of each asset, lasts for 6,000,000 Transfers

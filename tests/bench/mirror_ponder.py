@@ -16,7 +16,8 @@ import httpx
 from commonhold.chain.deployment import Deployment
 from commonhold.listen import listen, port_of
 from commonhold.units import address_text
-from tests.bench.mirror_chain import FINAL, ROOT, Chain
+from tests.bench.chains import ROOT, Chain
+from tests.bench.mirror_chain import FINAL
 from tests.bench.mirror_ways import Said, cpu_s
 
 FOLDER = ROOT / "tests" / "bench" / "ponder"

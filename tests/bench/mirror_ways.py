@@ -1,6 +1,7 @@
 """The ways to read a chain that mirror.py compares, each in a process of its own: prints what it measured as JSON.
 
-CPU seconds and peak memory are those of the client: ours with its second process, without the database server.
+CPU seconds and peak memory are those of the client: ours with its second process, without the database server, and on a
+database that has its tables. What only one way needs is imported there, so that it weighs on no other.
 """
 
 import asyncio
@@ -12,12 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import orjson
 
-from commonhold import migrate
 from commonhold.chain.apart import Apart
 from commonhold.chain.contract import CONTRACTS
 from commonhold.chain.deployment import Deployment
@@ -26,7 +25,10 @@ from commonhold.chain.rpc import Rpc
 from commonhold.db import make_engine
 from commonhold.mirror.follow import Follower
 from commonhold.units import address_text
-from tests.bench.mirror_chain import BUILD, JSON, ROOT, Chain, mover_on
+from tests.bench.chains import BUILD, JSON, ROOT, Chain
+
+if TYPE_CHECKING:
+    import httpx
 
 RANGE = 20  # blocks a getLogs: 2,000 logs, which public nodes allow
 WEB3_EVENTS = 2_000
@@ -63,6 +65,8 @@ def cpu_s(pid: int) -> float:
 
 async def floor(url: str, deployment: Deployment, said: Said) -> None:
     """Nobody can read faster than the node tells, and JSON is parsed."""
+    import httpx
+
     ours = [address_text(address) for address in deployment.followed]
     async with httpx.AsyncClient(timeout=600, trust_env=False) as http:
         last, events = await _last(http, url), 0
@@ -76,7 +80,6 @@ async def floor(url: str, deployment: Deployment, said: Said) -> None:
 async def ours(url: str, deployment: Deployment, database: str, verify: bool, said: Said) -> None:
     """The mirror, over all that is final."""
     engine, apart = make_engine(database), Apart()
-    await migrate.upgrade(engine)
     async with Rpc(url, timeout_s=600, verify_logs=verify, apart=apart) as rpc:
         follower = Follower(rpc, deployment, engine, tier="finalized")
         with measured(said, apart):
@@ -90,8 +93,9 @@ async def ours(url: str, deployment: Deployment, database: str, verify: bool, sa
 
 async def live(url: str, chain: Chain, database: str, said: Said) -> None:
     """The mirror over what is not final, one transaction a block; then a reorg of DEEP blocks with 100 events each."""
+    from tests.bench.mirror_chain import mover_on
+
     deployment, engine, apart = Deployment.load(chain.deployment), make_engine(database), Apart()
-    await migrate.upgrade(engine)
     anvil = Anvil(url, 0)
     async with Rpc(url, timeout_s=600, apart=apart) as rpc, mover_on(anvil, chain) as mover:
         final: int = (await rpc.head("finalized")).number
@@ -150,11 +154,11 @@ def web3py(url: str, deployment: Deployment, said: Said) -> None:
     said["events"] = events
 
 
-async def _last(http: httpx.AsyncClient, url: str) -> int:
+async def _last(http: "httpx.AsyncClient", url: str) -> int:
     return int(await _ask(http, url, "eth_blockNumber"), 16)
 
 
-async def _ask(http: httpx.AsyncClient, url: str, method: str, *params: object) -> Any:
+async def _ask(http: "httpx.AsyncClient", url: str, method: str, *params: object) -> Any:
     body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
     return orjson.loads((await http.post(url, content=body, headers=JSON)).content)["result"]
 
