@@ -167,8 +167,8 @@ device = sa.Table(
     sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), nullable=False, index=True),
 )
 
-# Of the tables of balances. A balance that changes stays on its page, and no index has to follow it.
-_BALANCE_OPTIONS: dict[str, Any] = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}}
+# Of the tables of balances. One that changes stays on its page, even if all there do, and no index has to follow it.
+_BALANCE_OPTIONS: dict[str, Any] = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 45}}
 
 # Rows with zero units are deleted: a sync from any point ends in the same rows. The ledger's own address holds the
 # commons.
