@@ -6,12 +6,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.db import read, write
 from commonhold.many import (
     COPY_FROM,
-    PUT_FROM,
+    UPDATE_FROM,
+    RowsMissing,
     delete_many,
     insert_columns,
     insert_many,
-    put_columns,
     select_many,
+    update_columns,
 )
 from commonhold.mirror.tables import HISTORY, asset, asset_class, event, holding
 
@@ -34,7 +35,7 @@ async def test_rows_stand_as_given_and_none_twice(engine: AsyncEngine, count: in
 
 
 # Around the numbers of rows from which another way is taken.
-@pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, PUT_FROM - 1, PUT_FROM])
+@pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, UPDATE_FROM - 1, UPDATE_FROM])
 async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: AsyncEngine, count: int) -> None:
     ids = np.frombuffer(b"".join(place.to_bytes(32) for place in range(count)), "V32")
     whose = np.frombuffer(bytes(range(20)) * count, "V20")
@@ -43,8 +44,9 @@ async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: A
         await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])
         rest = (bytes(20), 1, 0, "policy", bytes(32), bytes(32), None, 0, 0, False, *[bytes(32)] * 4, "")
         await insert_many(db, asset, [(place.to_bytes(32), bytes(32), *rest) for place in range(count)])
-        for added in (5, 2**62):
-            await put_columns(db, holding, [ids, whose, np.arange(count) + added, True])
+        await insert_columns(db, holding, [ids, whose, np.arange(count) + 5, True])
+        for added in (7, 2**62):  # twice in one transaction
+            await update_columns(db, holding, [ids, whose, np.arange(count) + added, True])
         await insert_columns(
             db, versions, [ids, whose, None, None, np.arange(count), True, False, -1 - np.arange(count)]
         )
@@ -69,9 +71,18 @@ async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: A
 
 
 async def test_columns_that_break_a_rule_are_refused(engine: AsyncEngine) -> None:
-    many = PUT_FROM
+    many = UPDATE_FROM
     ids, whose = np.zeros(many, "V32"), np.frombuffer(b"".join(place.to_bytes(20) for place in range(many)), "V20")
-    for put in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
+    for units in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
         with pytest.raises(sa.exc.IntegrityError):
             async with write(engine) as db:
-                await put_columns(db, holding, [ids, whose, put, True])
+                await insert_columns(db, holding, [ids, whose, units, True])
+
+
+@pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+async def test_rows_that_are_missing_are_told(engine: AsyncEngine) -> None:
+    ids, whose = np.zeros(UPDATE_FROM, "V32"), np.zeros(UPDATE_FROM, "V20")
+
+    with pytest.raises(RowsMissing, match="holding: expected 2000 rows to change, got 0"):
+        async with write(engine) as db:
+            await update_columns(db, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True])

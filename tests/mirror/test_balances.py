@@ -17,15 +17,17 @@ from commonhold.chain.bulk import NO_TRANSFERS, TRANSFER, Transfers, sorted_out
 from commonhold.chain.events import ChainEvent, Transfer
 from commonhold.chain.stamp import BlockStamp
 from commonhold.chain.verify import PackedLog
-from commonhold.db import make_engine, metadata, read, write
-from commonhold.mirror import balances, digest
-from commonhold.mirror.apply import Happened, apply_all
+from commonhold.db import Db, make_engine, metadata, read, write
+from commonhold.mirror import balances, digest, tables
+from commonhold.mirror.apply import Applying, Happened, apply, apply_all
 from commonhold.mirror.balances import Known, Moves
+from commonhold.mirror.behind import Behind
 from commonhold.mirror.digest import dump, recomputed
 from commonhold.mirror.history import as_of
 from commonhold.mirror.step import MirrorBroken
 from commonhold.mirror.tables import HISTORY, credit, holding
 from commonhold.units import Address, AssetId
+from tests.conftest import Databases
 from tests.mirror.history import HISTORY as TOLD
 from tests.mirror.history import NODE, PROVIDER, stamp
 
@@ -77,23 +79,26 @@ def played(drawn: list[tuple[int, Address, Address, int]]) -> tuple[Told, dict[A
 
 
 @settings(max_examples=30, deadline=None)
-@given(drawn=moves, size=st.integers(1, 8))
-def test_balances_and_versions_are_those_of_a_dictionary(drawn: Any, size: int) -> None:
+@given(drawn=moves, size=st.integers(1, 8), taken=st.integers(1, 4))
+def test_balances_and_versions_are_those_of_a_dictionary(drawn: Any, size: int, taken: int) -> None:
     told, held, versions = played(drawn)
 
-    assert asyncio.run(applied(told, size)) == (held, versions)
+    assert asyncio.run(applied(told, size, taken)) == (held, versions)
 
 
-async def applied(told: Told, size: int) -> tuple[dict[Address, int], list[Version]]:
-    """What an empty database says after these events, `size` blocks a transaction: who holds how much, and when."""
+async def applied(told: Told, size: int, taken: int) -> tuple[dict[Address, int], list[Version]]:
+    """What an empty database says after these events, `size` blocks a transaction, `taken` of them together: who holds
+    how much, and when."""
     with TemporaryDirectory() as folder:
         engine = make_engine(f"sqlite:///{Path(folder) / 'mirror.db'}")
-        found = await applied_in(engine, told, size)
+        found = await applied_in(engine, told, size, taken)
         await engine.dispose()
     return found
 
 
-async def applied_in(engine: AsyncEngine, told: Told, size: int) -> tuple[dict[Address, int], list[Version]]:
+async def applied_in(
+    engine: AsyncEngine, told: Told, size: int, taken: int
+) -> tuple[dict[Address, int], list[Version]]:
     known, at = Known(), b""
     async with write(engine) as db:
         await db.run_sync(metadata.create_all)
@@ -102,7 +107,7 @@ async def applied_in(engine: AsyncEngine, told: Told, size: int) -> tuple[dict[A
         for start in range(0, len(numbers), size):
             some = [one for one in told if one[0].number in numbers[start : start + size]]
             known.begin(at)
-            await apply_all(db, Happened.of(some), known=known)
+            await apply_parts(db, some, taken, known)
             at = some[-1][0].hash
             known.keep(at)
         assert await digest.digest(db) == await recomputed(db)
@@ -116,19 +121,81 @@ async def applied_in(engine: AsyncEngine, told: Told, size: int) -> tuple[dict[A
     return found, versions
 
 
+async def apply_parts(db: Db, told: Told, size: int, known: Known, *, more: bool = False) -> None:
+    """These events in one transaction, `size` blocks at a time."""
+    numbers = sorted({block.number for block, _ in told})
+    async with Behind() as behind:
+        applying = Applying(db, known, behind)
+        for start in range(0, len(numbers), size):
+            await applying.take(Happened.of([o for o in told if o[0].number in numbers[start : start + size]]))
+        await applying.finish(more=more)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_one_transaction_of_many_parts_is_as_one_of_each_event(databases: Databases, size: int) -> None:
+    """Also where an asset is retired on the way, and its units move before and after."""
+    engine, other = await databases(), await databases()
+    # Units of the asset that is retired move in the blocks before and after.
+    at = next(place for place, event in enumerate(TOLD) if isinstance(event, events.Retired))
+    of = TOLD[at]
+    assert isinstance(of, events.Retired)
+    some = [Transfer("Ledger", PROVIDER, NOBODY, person, of.asset, 5) for person in PEOPLE]
+    there = [Transfer("Ledger", PROVIDER, PEOPLE[0], PEOPLE[3], of.asset, amount) for amount in (5, 0)]
+    back = [Transfer("Ledger", PROVIDER, PEOPLE[3], PEOPLE[0], of.asset, 3)]
+    told: Told = [
+        (stamp(number), event)
+        for number, event in enumerate([*TOLD[:at], *some, *there, of, *back, *TOLD[at + 1 :], *back], start=1)
+    ]
+    async with write(engine) as db:
+        await apply_parts(db, told, size, Known())
+    for block, event in told:
+        async with write(other) as db:
+            await apply(db, block, event)
+
+    async with read(engine) as db, read(other) as alone:
+        assert await dump(db) == await dump(alone)
+        assert await digest.digest(db) == await recomputed(db) == await digest.digest(alone)
+        assert await recomputed(db, at=len(told) // 2) == await recomputed(alone, at=len(told) // 2)
+
+
+async def test_the_sum_that_was_left_is_taken_from_memory_or_from_the_rows(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digest, "_MUCH", 0)
+    known = Known()
+    parts = [[(stamp(number), event)] for number, event in enumerate(TOLD, start=1)]
+    for forgets in (True, False):  # a retired asset, too: its rows are in no memory
+        async with write(engine) as db:
+            await rebuilt(db, parts, known, forgets=forgets)
+            assert await digest.digest(db) == await recomputed(db)
+
+
+async def rebuilt(db: Db, parts: list[Told], known: Known, *, forgets: bool) -> None:
+    """All of it from nothing, each part as a range of a backfill. `forgets`: nothing is kept from one to the next."""
+    for table in (tables.digest, *HISTORY.values(), *reversed(tables.STATE)):
+        await db.execute(table.delete())
+    known.begin(b"")
+    for place, part in enumerate(parts, start=1):
+        await apply_parts(db, part, 1, known, more=place < len(parts))
+        known.keep(part[-1][0].hash)
+        known.begin(b"" if forgets else part[-1][0].hash)
+
+
 @pytest.mark.parametrize("value", [1, 400, 2**63 - 1])
 @pytest.mark.parametrize("counted", [True, False])
 def test_what_is_hashed_of_a_balance_is_its_row_as_json(value: int, counted: bool) -> None:
     asset, owner = AssetId(2**191 + value), PEOPLE[0]
 
-    assert balances.holding_element(asset, owner, value, counted) == digest.element(
+    of_holding, of_credit = balances.of_row(holding), balances.of_row(credit)
+
+    assert of_holding is not None
+    assert of_holding(asset, owner, value, counted) == digest.element(
         "holding", {"asset": asset, "owner": owner, "units": value, "counted": counted}
     )
-    assert balances.credit_element(asset, owner, value) == digest.element(
+    assert of_credit is not None
+    assert of_credit(asset, owner, value) == digest.element(
         "credit", {"credit_id": asset, "holder": owner, "seconds": value}
     )
-    assert balances.of_row(holding) is balances.holding_element
-    assert balances.of_row(credit) is balances.credit_element
     assert balances.of_row(HISTORY["holding"]) is None
 
 

@@ -4,7 +4,7 @@ In: events in the order of the chain, each with its block. Nothing is decided he
 cannot follow from the rows before means that the mirror has missed something. Called by follow.py; commits nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -14,19 +14,24 @@ import numpy as np
 import sqlalchemy as sa
 
 from commonhold.chain import events
-from commonhold.chain.events import ChainEvent
+from commonhold.chain.events import ChainEvent, Erc6909
 from commonhold.chain.governing import GovernanceEvent
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
+from commonhold.many import RowsMissing
 from commonhold.mirror import digest, governed, groups, owned, used
-from commonhold.mirror.balances import Balances, Known, Moves, Unpaid
-from commonhold.mirror.rows import Change, RowExists, Rows
+from commonhold.mirror.balances import KINDS, Balances, Known, Moves, Unpaid
+from commonhold.mirror.behind import Behind
+from commonhold.mirror.rows import RowExists, Rows
 from commonhold.mirror.step import MirrorBroken
 from commonhold.mirror.tables import asset
 from commonhold.units import hex_text
 
-# What the database says of a row that breaks its rules.
-_BREAKS = (sa.exc.IntegrityError, sa.exc.DataError, OverflowError)
+# What is said of rows that break the database's rules.
+_BREAKS = (sa.exc.IntegrityError, sa.exc.DataError, OverflowError, RowsMissing)
+
+
+Placed = tuple[BlockStamp, int, ChainEvent]  # an event, its block, its place in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,14 @@ class Happened:
     apart from them, since nearly all are such, transfers."""
 
     blocks: Sequence[BlockStamp]  # at least those in which something happened
-    events: Sequence[tuple[BlockStamp, int, ChainEvent]]
+    events: Sequence[Placed]
     moves: Moves
 
     @classmethod
     def of(cls, told: Sequence[tuple[BlockStamp, ChainEvent]]) -> Self:
         """These events."""
         moves: list[tuple[BlockStamp, int, events.Transfer]] = []
-        others: list[tuple[BlockStamp, int, ChainEvent]] = []
+        others: list[Placed] = []
         for place, (stamp, event) in enumerate(told):
             if isinstance(event, events.Transfer):
                 moves.append((stamp, place, event))
@@ -62,76 +67,144 @@ async def apply(db: Db, stamp: BlockStamp, event: ChainEvent) -> None:
     await apply_all(db, Happened.of([(stamp, event)]))
 
 
-async def apply_all(db: Db, happened: Happened, *, more: bool = False, known: Known | None = None) -> None:
-    """The rows say what happened; so do the history and the digest. Each row is read once and written once. `more`: as
-    digest.advance. known: balances that need not be read.
+async def apply_all(db: Db, happened: Happened, *, known: Known | None = None) -> None:
+    """The rows say what happened; so do the history and the digest. known: balances that need not be read.
 
-    Raises MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the database;
-    the transaction can then only be rolled back.
+    Raises as `Applying`; the transaction can then only be rolled back.
     """
-    if not len(happened):
-        return
-    rows = Rows(db)
-    told, balances = await _sorted_out(rows, happened, known or Known())
-    for stamp, _, event in told:
-        rows.enter(stamp.number)
-        with _naming(stamp, event):
-            await _apply(rows, stamp, event)
-            if len(happened) == 1:
-                await rows.flush()
-    changed = await _finish(db, rows, balances, happened)
-    count = len(changed) + sum(map(len, balances))
-    if count:
-        hashed = chain(map(digest.elements, changed), *(each.changes() for each in balances))
-        await digest.advance(db, happened.blocks[-1].number, hashed, count, more=more)
+    async with Behind() as behind:
+        applying = Applying(db, known or Known(), behind)
+        await applying.take(happened)
+        await applying.finish()
 
 
-async def _sorted_out(
-    rows: Rows, happened: Happened, known: Known
-) -> tuple[Sequence[tuple[BlockStamp, int, ChainEvent]], dict[Balances, Moves]]:
-    """What is applied one after the other, and the transfers that can be counted: but for the units of assets that are
-    retired, before or on the way (owned.py)."""
-    moves, told = happened.moves, happened.events
-    retired = {event.asset.to_bytes(32) for _, _, event in told if isinstance(event, events.Retired)}
-    ids = set(moves.ids()[moves.of_ledger].tolist())
-    asked = ids - known.active
-    await rows.load(asset, [(int.from_bytes(id_),) for id_ in asked])
-    for id_ in asked:
-        row = await rows.get(asset, asset=int.from_bytes(id_))
-        if row is not None:
-            (retired if row["retired"] else known.active).add(id_)
-    known.active -= retired
-    if retired:
+class Applying:
+    """The rows as one transaction changes them: what happened in one block after the other by `take`, the end by
+    `finish`. Each row is read once and written once, however many blocks change it.
+
+    Both raise MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the
+    database; the transaction can then only be rolled back.
+    """
+
+    def __init__(self, db: Db, known: Known, behind: Behind) -> None:
+        """known: balances that need not be read. behind: what is written on the way; until `finish` the database is
+        otherwise not to be used."""
+        self._db = db
+        self._known = known
+        self._behind = behind
+        self._rows = Rows(db)
+        self._balances: dict[Erc6909, Balances] = {}
+        self._stamps: tuple[BlockStamp, BlockStamp] | None = None  # of the first block and the last
+        self.events = 0
+        self.others = 0  # of them no transfers: these stay in memory until the end
+
+    async def take(self, happened: Happened) -> None:
+        """This happened, after all that was taken before."""
+        if not len(happened):
+            return
+        first, last = happened.blocks[0], happened.blocks[-1]
+        self._stamps = (self._stamps or (first, last))[0], last
+        self.events += len(happened)
+        self.others += len(happened.events)
+        alone = len(happened) == 1
+        with self._naming_blocks():
+            if happened.events:
+                await self._behind.settle()
+            told, moves = await self._sorted_out(happened)
+            for stamp, _, event in told:
+                self._rows.enter(stamp.number)
+                with _naming(stamp, event):
+                    await _apply(self._rows, stamp, event)
+                    if alone:
+                        await self._rows.flush()
+            for contract, some in moves.by_contract():
+                await self._count(contract, some, happened.blocks)
+                if alone:
+                    with _naming(first, some.event(0)):
+                        await self._behind.add(self._balances[contract].write(self._db))
+                        await self._behind.settle()
+
+    async def finish(self, *, more: bool = False) -> None:
+        """The database has all of it, and is free for others. `more`: as digest.advance."""
+        if self._stamps is None:
+            await self._behind.settle()
+            return
+        with self._naming_blocks():
+            if self._rows.changed or not self._known.sum:  # else nothing is read or written but what comes behind
+                await self._behind.settle()
+            changed = await self._rows.finish() if self._rows.changed else []
+            if self._known.sum is None:
+                self._known.sum = await digest.newest(self._db)
+            before = self._known.sum
+            # The sum over all rows is taken from memory, as far as it goes, while the balances are written.
+            known = await self._all_known() if before == digest.PENDING and not more else {}
+            for each in self._balances.values():
+                await self._behind.add(each.write(self._db))
+            count = len(changed) + sum(map(len, self._balances.values()))
+            if count:
+                hashed = chain(map(digest.elements, changed), *(each.changes() for each in self._balances.values()))
+                self._known.sum = await digest.advance(
+                    *(self._db, self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
+                )
+            await self._behind.settle()
+
+    async def _sorted_out(self, happened: Happened) -> tuple[Sequence[Placed], Moves]:
+        """What is applied one after the other, and the transfers that can be counted: but for the units of assets that
+        are retired, before or on the way (owned.py)."""
+        moves, told, known = happened.moves, happened.events, self._known
+        retired = {event.asset.to_bytes(32) for _, _, event in told if isinstance(event, events.Retired)}
+        if retired:  # their balances are rows like others from now on, and read as such
+            await self._rows.flush()
+            for each in self._balances.values():
+                await self._behind.add(each.write(self._db))
+            await self._behind.settle()
+        ids = set(moves.ids()[moves.of_ledger].tolist())
+        asked = ids - known.active
+        if asked:
+            await self._behind.settle()
+        await self._rows.load(asset, [(int.from_bytes(id_),) for id_ in asked])
+        for id_ in asked:
+            row = await self._rows.get(asset, asset=int.from_bytes(id_))
+            if row is not None:
+                (retired if row["retired"] else known.active).add(id_)
+        known.active -= retired
+        if not retired:
+            return told, moves
         alone = moves.of_ledger & np.isin(moves.ids(), np.array(sorted(retired), "V32"))
         stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in happened.blocks}
         some = moves.some(alone)
         found = [(stamps[number], some.event(at)) for at, number in enumerate(some.block_number.tolist())]
         placed = [(stamp, place, event) for (stamp, event), place in zip(found, some.log_index.tolist(), strict=True)]
-        told = sorted([*told, *placed], key=lambda each: (each[0].number, each[1]))
-        moves = moves.some(~alone)
-    return told, {Balances(contract, known): some for contract, some in moves.by_contract()}
+        return sorted([*told, *placed], key=lambda each: (each[0].number, each[1])), moves.some(~alone)
 
+    async def _all_known(self) -> digest.Known:
+        """Tables of balances of which all rows are in memory. Those of retired assets are not."""
+        retired = (await self._db.execute(sa.select(sa.exists().where(asset.c.retired)))).scalar_one()
+        found = {
+            KINDS[contract].table.name: balances.elements()
+            for contract, balances in self._balances.items()
+            if contract != "Ledger" or not retired
+        }
+        return {name: elements for name, elements in found.items() if elements is not None}
 
-async def _finish(db: Db, rows: Rows, balances: Mapping[Balances, Moves], happened: Happened) -> list[Change]:
-    """The database has all of it. The rows that changed, but for balances."""
-    first, last = happened.blocks[0], happened.blocks[-1]
-    try:
-        for each, moves in balances.items():
-            await each.apply(db, moves)
-        changed = await rows.finish()
-        for each in balances:
-            await each.write(db)
-    except Unpaid as error:
-        stamp = next(stamp for stamp in happened.blocks if stamp.number == error.block_number)
-        with _naming(stamp, error.event):
-            raise
-    except _BREAKS as error:
-        if len(happened) == 1:
-            with _naming(first, happened.events[0][2] if happened.events else happened.moves.event(0)):
+    async def _count(self, contract: Erc6909, moves: Moves, blocks: Sequence[BlockStamp]) -> None:
+        if contract not in self._balances:
+            self._balances[contract] = Balances(contract, self._known)
+        try:
+            await self._balances[contract].apply(self._db, moves, self._behind)
+        except Unpaid as error:
+            stamp = next(stamp for stamp in blocks if stamp.number == error.block_number)
+            with _naming(stamp, error.event):
                 raise
-        where = f"blocks {first.number} to {last.number} ({hex_text(last.hash)})"
-        raise MirrorBroken(f"{where}: {_cause(error)}") from error
-    return changed
+
+    @contextmanager
+    def _naming_blocks(self) -> Iterator[None]:
+        """What breaks a rule of the database is MirrorBroken, which names the blocks."""
+        try:
+            yield
+        except _BREAKS as error:
+            numbers = " to ".join(str(stamp.number) for stamp in self._stamps or ())
+            raise MirrorBroken(f"blocks {numbers}: {_cause(error)}") from error
 
 
 @contextmanager

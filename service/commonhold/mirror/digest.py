@@ -6,14 +6,17 @@ off. Of final blocks the sum is kept once in KEEP blocks, or once for each range
 in between follows from the sum before it and the history since. Commits nothing.
 """
 
+import asyncio
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 import sqlalchemy as sa
 
 from commonhold.db import Db, ReadDb
 from commonhold.many import put_many
 from commonhold.mirror import balances, history, tables
+from commonhold.mirror.behind import Behind
 from commonhold.mirror.lthash import LtHash
 from commonhold.mirror.rows import Change, Row
 from commonhold.mirror.tables import HISTORY, STATE
@@ -21,10 +24,12 @@ from commonhold.units import Hash32
 
 KEEP = 100  # blocks: a sum takes 2 KiB, a version that lies between some 10 microseconds
 _AT_ONCE = 1_000  # rows
+_IN_TURN = 50  # rows, hashed in turn with what else there is to do: 0.3 ms
 _MUCH = 2_000  # changed rows: 11 ms of balances, 24 ms of others
-_PENDING = b""  # stands for a sum that is not known yet; none is newer
+PENDING = b""  # stands for a sum that is not known yet; none is newer
 _NEWEST = sa.select(tables.digest.c.sum).order_by(tables.digest.c.block_number.desc()).limit(1)
 
+Known = Mapping[str, Iterable[bytes]]  # by a table's name, what is hashed of all its rows
 Elements = tuple[bytes | None, bytes | None]  # of a row that changed, what is hashed before and after; None: no row
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
@@ -48,23 +53,51 @@ def of_rows(found: Mapping[str, Iterable[Row]]) -> Hash32:
     return total.digest()
 
 
-async def advance(db: Db, block_number: int, changed: Iterable[Elements], count: int, *, more: bool = False) -> None:
-    """The sum after `block_number` is known; `changed`, of `count` rows at most, is what happened since the newest one
-    that is.
+async def newest(db: ReadDb) -> bytes:
+    """The newest sum that is kept, of no rows before the first. PENDING: it is left for the end of a backfill."""
+    found: bytes | None = (await db.execute(_NEWEST)).scalar_one_or_none()
+    return LtHash().state() if found is None else found
+
+
+async def advance(
+    db: Db,
+    block_number: int,
+    before: bytes,
+    changed: Iterator[Elements],
+    count: int,
+    behind: Behind,
+    *,
+    more: bool = False,
+    known: Known | None = None,
+) -> bytes:
+    """The sum after `block_number` is kept, and given back; `changed`, of `count` rows at most, is what happened since
+    `before`, the newest one. behind: what is written meanwhile; all of it is done then.
 
     `more`: the next range of a backfill follows at once. Where much has changed the sum is then left for the last of
-    them, which takes it over all rows: cheaper than each row again in every range that changed it.
+    them, which takes it over all rows: cheaper than each row again in every range that changed it. known: tables that
+    need not be read for that.
     """
-    newest = (await db.execute(_NEWEST)).scalar_one_or_none()
-    if more and (newest == _PENDING or count > _MUCH):
-        state = _PENDING
-    elif newest == _PENDING:
-        state = (await _recomputed(db)).state()
+    if more and (before == PENDING or count > _MUCH):
+        state = PENDING
+    elif before == PENDING:
+        total = LtHash()
+        hashed = chain.from_iterable((known or {}).values())
+        while part := list(islice(hashed, _IN_TURN)):
+            total.add(part)
+            await asyncio.sleep(0)  # what is written behind goes on
+        await behind.settle()
+        state = (await _recomputed(db, but=known or {}, total=total)).state()
     else:
-        state = _moved(LtHash() if newest is None else LtHash(newest), list(changed)).state()
-    if newest == _PENDING:
-        await db.execute(tables.digest.delete().where(tables.digest.c.sum == _PENDING))
+        total = LtHash(before)
+        while some := list(islice(changed, _IN_TURN)):
+            total = _moved(total, some)
+            await asyncio.sleep(0)
+        state = total.state()
+    await behind.settle()
+    if before == PENDING:
+        await db.execute(tables.digest.delete().where(tables.digest.c.sum == PENDING))
     await put_many(db, tables.digest, [(block_number, state)])
+    return state
 
 
 def elements(change: Change) -> Elements:
@@ -112,9 +145,14 @@ async def dump(db: ReadDb) -> list[str]:
     ]
 
 
-async def _recomputed(db: ReadDb, at: int | None = None) -> LtHash:
-    total = LtHash()
+async def _recomputed(
+    db: ReadDb, at: int | None = None, *, but: Container[str] = (), total: LtHash | None = None
+) -> LtHash:
+    """The sum over all rows of the tables. but: names of those that are in `total` already."""
+    total = total or LtHash()
     for table in STATE:
+        if table.name in but:
+            continue
         wanted = sa.select(table if at is None else history.as_of(table, at))
         found = await db.stream(wanted, execution_options={"yield_per": _AT_ONCE})
         of_row = balances.of_row(table)
@@ -129,14 +167,14 @@ async def _recomputed(db: ReadDb, at: int | None = None) -> LtHash:
 
 async def _pending(db: ReadDb) -> bool:
     """A backfill goes on: the sum of the rows as they are is left for its end."""
-    found = sa.select(tables.digest.c.block_number).where(tables.digest.c.sum == _PENDING)
+    found = sa.select(tables.digest.c.block_number).where(tables.digest.c.sum == PENDING)
     return (await db.execute(found)).first() is not None
 
 
 async def _newest(db: ReadDb, until: int | None = None) -> LtHash:
     """The newest sum that is kept, of blocks until `until`; of no rows before the first."""
     d = tables.digest.c
-    where = [d.sum != _PENDING] if until is None else [d.sum != _PENDING, d.block_number <= until]
+    where = [d.sum != PENDING] if until is None else [d.sum != PENDING, d.block_number <= until]
     found = sa.select(d.sum).where(*where).order_by(d.block_number.desc()).limit(1)
     state = (await db.execute(found)).scalar_one_or_none()
     return LtHash() if state is None else LtHash(state)
@@ -145,7 +183,7 @@ async def _newest(db: ReadDb, until: int | None = None) -> LtHash:
 async def _total(db: ReadDb, at: int) -> LtHash:
     d = tables.digest.c
     kept = (
-        await db.execute(sa.select(sa.func.max(d.block_number)).where(d.block_number <= at, d.sum != _PENDING))
+        await db.execute(sa.select(sa.func.max(d.block_number)).where(d.block_number <= at, d.sum != PENDING))
     ).scalar_one()
     total, part = await _newest(db, at), list[Elements]()
     async for change in history.changes(db, -1 if kept is None else kept, at):

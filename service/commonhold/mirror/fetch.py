@@ -1,7 +1,7 @@
 """The next blocks and their events from a node, as batches that belong together; no database.
 
-A batch always continues the block that it is asked to follow. `Ahead` fetches the next ones while one is written: what
-it has is used where it continues the cursor by its hash, and else forgotten.
+A batch always continues the block that it is asked to follow. `Ahead` fetches the next ones while others are written:
+what it has is used where it continues the cursor by its hash, and else forgotten.
 """
 
 import asyncio
@@ -26,13 +26,15 @@ from commonhold.mirror.apply import Happened
 from commonhold.mirror.balances import Moves
 
 WINDOW: Final = 100  # blocks fetched together that may still be undone; each is a transaction of its own
+RANGES: Final = 3  # ranges of final blocks that wait to be taken: 5 MB each
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What happened in `blocks`: all with events, and the last one fetched. `rows`: of the table `event`, what told of
-    each of `happened.events`."""
+    each of `happened.events`. `final`: it is a range of final blocks, else a block that may be undone."""
 
+    final: bool
     parent: bytes  # hash of the block that it follows
     blocks: Sequence[BlockStamp]
     rows: Sequence[Raw]
@@ -67,24 +69,34 @@ class Ahead:
     def aim(self, head: BlockStamp, final: BlockStamp) -> None:
         """What was fetched stays; what comes after it goes up to this head."""
         self._head, self.final = head, final
-        if self._task is None and self._ready:
-            self._begin(self._ready[-1].blocks[-1])
+        if self._ready:
+            self._go_on(self._ready[-1])
 
     async def take(self, after: bytes) -> Batch | None:
         """The batch that follows the block of this hash; None: none is under way. Raises as `fetch`."""
         if not self._ready and self._task is not None:
-            task, self._task = self._task, None
-            self._ready.extend(await task)
-            self._begin(self._ready[-1].blocks[-1])
-        if self._ready and self._ready[0].parent == after:
-            return self._ready.popleft()
-        self.drop()
-        return None
+            task = self._task
+            await asyncio.wait({task})
+            if task is self._task:  # `_came` has left it, since it failed
+                self._task = None
+                task.result()
+        if not self._ready or self._ready[0].parent != after:
+            self.drop()
+            return None
+        taken = self._ready.popleft()
+        self._go_on(self._ready[-1] if self._ready else taken)
+        return taken
+
+    async def soon(self, within_s: float) -> bool:
+        """What is taken next is final, and there, or comes within so many seconds."""
+        if not self._ready and self._task is not None and self._ranges:
+            await asyncio.wait({self._task}, timeout=within_s)
+        return bool(self._ready) and self._ready[0].final
 
     @property
     def is_final(self) -> bool:
         """What is taken next is final."""
-        return self._ranges and not self._ready
+        return self._ready[0].final if self._ready else self._ranges
 
     def drop(self) -> None:
         """Nothing is fetched any more, and what was is forgotten."""
@@ -97,8 +109,20 @@ class Ahead:
         if self._head is not None and self.final is not None and after.number < self._head.number:
             self._ranges = after.number < self.final.number
             self._task = asyncio.create_task(self._fetch(after))
-            # One that is dropped has nobody to tell of its error.
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._task.add_done_callback(self._came)
+
+    def _came(self, task: asyncio.Task[list[Batch]]) -> None:
+        # One that was dropped has nobody to tell of its error; of another, `take` tells.
+        if task.cancelled() or task.exception() or task is not self._task:
+            return
+        self._task = None
+        self._ready.extend(task.result())
+        self._go_on(self._ready[-1])
+
+    def _go_on(self, last: Batch) -> None:
+        """What follows this batch, the last one there is, is fetched, unless enough is there."""
+        if self._task is None and len(self._ready) < (RANGES if last.final else WINDOW):
+            self._begin(last.blocks[-1])
 
     async def _fetch(self, after: BlockStamp) -> list[Batch]:
         if self._head is None or self.final is None:
@@ -120,13 +144,13 @@ class Ahead:
 
 
 async def fetch(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> Batch:
-    """Blocks after `after`, up to `last` at most. Raises UnknownEvent, RpcLied and RpcInconsistent."""
+    """Final blocks after `after`, up to `last` at most. Raises UnknownEvent, RpcLied and RpcInconsistent."""
     span = await rpc.span(deployment.followed, after, last)
-    return _batch(deployment, after.hash, span)
+    return _batch(deployment, after.hash, span, final=True)
 
 
 async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: int) -> list[Batch]:
-    """The same, as a batch for each block. Raises UnknownEvent only when the first has such."""
+    """Blocks that may be undone, as a batch for each. Raises UnknownEvent only when the first has such."""
     span = await rpc.span(deployment.followed, after, last, every=True)
     told = {number: list(logs) for number, logs in groupby(span.told, key=lambda log: log[0])}
     numbers = np.frombuffer(span.transfers.block_number, "<i8")
@@ -136,7 +160,7 @@ async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: 
     for stamp, first, end in zip(span.blocks, [0, *ends], ends, strict=False):
         one = Span([stamp], told.get(stamp.number, []), span.transfers.part(first, end))
         try:
-            batches.append(_batch(deployment, stamp.parent, one))
+            batches.append(_batch(deployment, stamp.parent, one, final=False))
         except UnknownEvent:
             if batches:
                 break  # what is before it goes in
@@ -144,7 +168,7 @@ async def fetch_each(rpc: Rpc, deployment: Deployment, after: BlockStamp, last: 
     return batches
 
 
-def _batch(deployment: Deployment, parent: bytes, span: Span) -> Batch:
+def _batch(deployment: Deployment, parent: bytes, span: Span, *, final: bool) -> Batch:
     stamps: dict[int, BlockStamp] = {stamp.number: stamp for stamp in span.blocks}
     known: dict[bytes, tuple[ContractName, dict[bytes, Callable[..., ChainEvent]]]] = {
         address: (name, makers(name)) for address, name in deployment.names.items()
@@ -164,4 +188,4 @@ def _batch(deployment: Deployment, parent: bytes, span: Span) -> Batch:
         at = int(np.argmax(strange))
         (log,) = span.transfers.part(at, at + 1).logs
         by_abi(known[log[4]][0], verify.unpack(log))
-    return Batch(parent, span.blocks, rows, Happened(span.blocks, events, moves))
+    return Batch(final, parent, span.blocks, rows, Happened(span.blocks, events, moves))

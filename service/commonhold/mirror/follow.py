@@ -1,6 +1,6 @@
 """Follows the chain into the database, one transaction a step: events, rows, blocks and the cursor move together.
 
-A step appends the next block, or a range of final ones, to what the cursor names. Where that is no longer the node's
+A step appends the next block, or final ones in ranges, to what the cursor names. Where that is no longer the node's
 branch, the same transaction first undoes what came after the common ancestor. Between steps only what was fetched ahead
 is kept in memory, and used only where it continues the cursor: a follower that died and one that lived go on alike.
 Called by worker.py and the CLI.
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -24,8 +25,9 @@ from commonhold.db import Db, losing_at_most_the_last, read, write
 from commonhold.errors import CommonholdError, Unavailable
 from commonhold.many import Raw, insert_columns, insert_many
 from commonhold.mirror import digest, history
-from commonhold.mirror.apply import apply_all
+from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
+from commonhold.mirror.behind import Behind
 from commonhold.mirror.fetch import Ahead, Batch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
@@ -33,11 +35,12 @@ from commonhold.units import BlockNumber, Hash32, hex_text
 
 CursorRow = sa.Row[tuple[int, int, bytes, BlockNumber, BlockNumber, Hash32, int, BlockNumber]]
 
-_MOVE: Final = (
-    cursor.update()
-    .where(cursor.c.number == sa.bindparam("was"), cursor.c.hash == sa.bindparam("was_hash"))
-    .values({name: sa.bindparam(name) for name in ("number", "hash", "timestamp", "finalized")})
-)
+# A transaction over final blocks goes on with the next range until it is so large: a balance that many ranges change is
+# written once. Others wait for it no longer than they do for one that writes as much in one go.
+MANY: Final = 150_000  # events
+OTHERS: Final = 5_000  # of them no transfers: what they change stays in memory until the end
+LONG_S: Final = 4.0
+SOON_S: Final = 0.5  # how long it waits for a range that is on its way
 
 LOOK_S: Final = 1.0  # how long what was fetched ahead of blocks that may be undone is used without another look
 
@@ -95,8 +98,10 @@ class Follower:
     ) -> None:
         self._rpc = rpc
         self._deployment = deployment
+        self._of = deployment.chain_id, deployment.fingerprint()
         self._engine = engine
         self._tier: Tier = tier
+        self._max_range = max_range
         self._ahead = Ahead(rpc, deployment, max_range)
         self._clock = clock  # seconds; only differences count
         self._looked_at = -math.inf
@@ -160,11 +165,10 @@ class Follower:
     async def _position(self) -> Position:
         """The cursor; the first use of a database writes it. Raises WrongChain."""
         found = await self._cursor() or await self._begin()
-        ours = (self._deployment.chain_id, self._deployment.fingerprint())
-        if (found.chain_id, found.deployment) != ours:
+        if (found.chain_id, found.deployment) != self._of:
             raise WrongChain(
                 f"database follows deployment {hex_text(found.deployment)} on chain {found.chain_id}, "
-                f"expected {hex_text(ours[1])} on chain {ours[0]}"
+                f"expected {hex_text(self._of[1])} on chain {self._of[0]}"
             )
         return Position(found.number, found.hash, found.timestamp, found.finalized)
 
@@ -178,11 +182,12 @@ class Follower:
         before = await self._rpc.block(first.parent) if first else None
         if before is None:
             raise RpcInconsistent(f"node {self._rpc.host} has no block before {self._deployment.block}")
-        row = {"id": 1, "chain_id": self._deployment.chain_id, "deployment": self._deployment.fingerprint()}
+        row = {"id": 1, "chain_id": self._of[0], "deployment": self._of[1]}
         row["first"] = self._deployment.block
         try:
             async with write(self._engine) as db:
-                await db.execute(cursor.insert(), row | _cursor_row(before, before.number))
+                at = {"number": before.number, "hash": before.hash, "timestamp": before.timestamp}
+                await db.execute(cursor.insert(), row | at | {"finalized": before.number})
                 await insert_many(db, block, [_block_row(before)])
         except sa.exc.IntegrityError:
             pass  # another follower was first; whether it follows the same deployment is checked next
@@ -218,6 +223,12 @@ class Follower:
         # A lower head alone is not a reorg: the node may lag.
         return None if theirs.number == head.number else theirs
 
+    async def _move_cursor(self, db: Db, at: Position, new: Position) -> bool:
+        """The cursor is at `new`, if it stood where we read it, and is still ours."""
+        values = {"number": new.number, "hash": new.hash, "timestamp": new.timestamp, "finalized": new.finalized}
+        where = {"was": at.number, "was_hash": at.hash, "of_chain": self._of[0], "of_deployment": self._of[1]}
+        return (await db.execute(_move(db.dialect.name), values | where)).first() is not None
+
     async def _hashes(self, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32]:
         """Our blocks of the unfinalized window: none of them is ever missing."""
         async with read(self._engine) as db:
@@ -225,36 +236,76 @@ class Follower:
             return {number: Hash32(hash_) for number, hash_ in found}
 
     async def _append(self, at: Position, ancestor: BlockNumber, final: BlockStamp, batch: Batch) -> Progress:
-        """Undo, events, rows, blocks and cursor, in one transaction."""
-        new = batch.blocks[-1]
-        finalized = BlockNumber(max(at.finalized, min(final.number, new.number)))
+        """Undo, events, rows, blocks and cursor, in one transaction; of final blocks as many ranges as are there."""
+        began = self._clock()
+        first = now = _after(at, batch, final)
         self._at = None
         self._known.begin(at.hash if ancestor == at.number else b"")
-        async with write(self._engine) as db:
-            await losing_at_most_the_last(db)
+        async with write(self._engine) as db, Behind() as behind:
             # First, since it makes any other follower wait: only one of them finds the cursor where it was.
-            if not await _move_cursor(db, at, new, finalized):
+            if not await self._move_cursor(db, at, first):
                 return _idle(at)
             if ancestor < at.number:
                 await _rewind(db, ancestor)
-            await insert_many(db, block, [_block_row(stamp) for stamp in batch.blocks])
-            await insert_many(db, event, batch.rows)
-            for columns in batch.happened.moves.rows():
-                await insert_columns(db, event, columns)
-            await apply_all(db, batch.happened, more=new.number < final.number, known=self._known)
-            if finalized > at.finalized:
-                await _finalize(db, at.finalized, finalized, final)
-        self._known.keep(new.hash)
-        self._at = Position(new.number, new.hash, new.timestamp, finalized)
-        progress = Progress(BlockNumber(ancestor + 1), new.number, len(batch.happened), rewound=at.number - ancestor)
+            applying = Applying(db, self._known, behind)
+            following: Batch | None = batch
+            while following is not None:
+                now = _after(at, following, final)
+                await behind.add(partial(_insert, db, following))
+                await applying.take(following.happened)
+                following = await self._following(now, final, applying, ancestor, began)
+            await applying.finish(more=now.number < final.number)
+            if now != first:
+                await self._move_cursor(db, first, now)
+            if now.finalized > at.finalized:
+                await _finalize(db, at.finalized, now.finalized, final)
+        self._known.keep(now.hash)
+        self._at = now
+        progress = Progress(BlockNumber(ancestor + 1), now.number, applying.events, rewound=at.number - ancestor)
         self.tally.add(progress)
         return progress
 
+    async def _following(
+        self, now: Position, final: BlockStamp, applying: Applying, ancestor: BlockNumber, began: float
+    ) -> Batch | None:
+        """The next range of final blocks, where the transaction is to go on with it."""
+        if (
+            applying.events < MANY
+            and applying.others < OTHERS
+            and not self._known.full
+            and now.number - ancestor < self._max_range
+            and self._clock() - began < LONG_S
+            and now.number < final.number
+            and await self._ahead.soon(SOON_S)
+        ):
+            return await self._ahead.take(now.hash)
+        return None
 
-async def _move_cursor(db: Db, at: Position, new: BlockStamp, finalized: BlockNumber) -> bool:
-    """The cursor is at `new`, if it stood where we read it."""
-    moved = await db.execute(_MOVE, {"was": at.number, "was_hash": at.hash, **_cursor_row(new, finalized)})
-    return moved.rowcount == 1
+
+async def _insert(db: Db, batch: Batch) -> None:
+    """Blocks and events stand in their tables."""
+    await insert_many(db, block, [_block_row(stamp) for stamp in batch.blocks])
+    await insert_many(db, event, batch.rows)
+    for columns in batch.happened.moves.rows():
+        await insert_columns(db, event, columns)
+
+
+@cache
+def _move(dialect: str) -> sa.UpdateBase:
+    """The cursor moves from where it was; by the way, which is a round trip less, the commit need not wait."""
+    return (
+        cursor.update()
+        .where(cursor.c.number == sa.bindparam("was"), cursor.c.hash == sa.bindparam("was_hash"))
+        .where(cursor.c.chain_id == sa.bindparam("of_chain"), cursor.c.deployment == sa.bindparam("of_deployment"))
+        .values({name: sa.bindparam(name) for name in ("number", "hash", "timestamp", "finalized")})
+        .returning(losing_at_most_the_last(dialect))
+    )
+
+
+def _after(at: Position, batch: Batch, final: BlockStamp) -> Position:
+    """Where the mirror stands after `at` and this batch."""
+    new = batch.blocks[-1]
+    return Position(new.number, new.hash, new.timestamp, BlockNumber(max(at.finalized, min(final.number, new.number))))
 
 
 async def _rewind(db: Db, ancestor: BlockNumber) -> None:
@@ -277,10 +328,6 @@ async def _finalize(db: Db, old: BlockNumber, new: BlockNumber, final: BlockStam
     await digest.prune(db, old, new)
     has_events = sa.exists().where(event.c.block_number == block.c.number)
     await db.execute(block.delete().where(block.c.number >= old, block.c.number < new, ~has_events))
-
-
-def _cursor_row(stamp: BlockStamp, finalized: BlockNumber) -> dict[str, int | bytes]:
-    return {"number": stamp.number, "hash": stamp.hash, "timestamp": stamp.timestamp, "finalized": finalized}
 
 
 def _block_row(stamp: BlockStamp) -> Raw:

@@ -12,6 +12,7 @@ same element 2^16 times is no element: what is hashed here is a set.
 
 import hashlib
 from collections.abc import Iterable
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -54,13 +55,8 @@ class LtHash:
 
 
 def _parts(elements: Iterable[bytes]) -> Iterable[np.ndarray[tuple[int], np.dtype[np.uint16]]]:
-    hashed: list[bytes] = []
-    for element in elements:
-        hashed.append(blake3(element).digest(length=SIZE))
-        if len(hashed) == _AT_ONCE:
-            yield _total(hashed)
-            hashed = []
-    if hashed:
+    rest = iter(elements)
+    while hashed := [blake3(element).digest(length=SIZE) for element in islice(rest, _AT_ONCE)]:
         yield _total(hashed)
 
 

@@ -39,6 +39,11 @@ class Rows:
         self._before_block: dict[Key, Row | None] = {}  # as they were before this block, where it changed them
         self._versions: dict[str, list[Raw]] = defaultdict(list)  # rows of the history tables
 
+    @property
+    def changed(self) -> bool:
+        """There is something for `finish` to write."""
+        return bool(self._before)
+
     def enter(self, block_number: int) -> None:
         """What changes next, changes in this block."""
         if block_number != self._block_number:
@@ -48,6 +53,7 @@ class Rows:
     async def load(self, table: sa.Table, keys: Collection[tuple[Any, ...]]) -> None:
         """`get` knows the rows with these keys, read together: a tenth of the time of reading each alone."""
         names, wide = _key_names(table), _wide_keys(table)
+        keys = [key for key in keys if (table.name, *key) not in self._now]
         self._now.update({(table.name, *key): None for key in keys})
         for row in await _select(self.db, table, [_narrow(key, wide) for key in sorted(keys)]):
             self._now[table.name, *(row[name] for name in names)] = row
