@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commonhold.db import read, write
 from commonhold.many import (
     COPY_FROM,
+    SQLITE_ROWS,
     UPDATE_FROM,
     RowsMissing,
     delete_many,
@@ -35,7 +36,7 @@ async def test_rows_stand_as_given_and_none_twice(engine: AsyncEngine, count: in
 
 
 # Around the numbers of rows from which another way is taken.
-@pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, UPDATE_FROM - 1, UPDATE_FROM])
+@pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, UPDATE_FROM - 1, UPDATE_FROM, SQLITE_ROWS + 1])
 async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: AsyncEngine, count: int) -> None:
     ids = np.frombuffer(b"".join(place.to_bytes(32) for place in range(count)), "V32")
     whose = np.frombuffer(bytes(range(20)) * count, "V20")
