@@ -141,6 +141,37 @@ async def test_more_work_than_its_memory_has_parts_is_done_in_turn_and_goes_on_w
         assert {type(each) for each in found} == {module.bulk.RpcInconsistent}
 
 
+async def test_a_start_that_was_given_up_leaves_each_part_once(apart: Apart) -> None:
+    given_up = asyncio.create_task(missing(apart))
+    await asyncio.sleep(0)
+    assert apart._starting.locked()
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+
+    with pytest.raises(module.bulk.RpcInconsistent):
+        await missing(apart)
+
+    assert apart.pid is not None
+    assert sorted(apart._free.get_nowait() for _ in range(apart._free.qsize())) == list(range(module._PARTS))
+
+
+async def test_it_ends_while_a_large_answer_is_on_its_way(apart: Apart) -> None:
+    many = 180_000
+    empty = ((7, bytes(32), bytes(32), 0), EMPTY_ROOT, ())
+    body = orjson.dumps([{"id": number, "result": []} for number in range(many)])
+    assert len(body) > module._PART
+    asked = asyncio.create_task(apart.run("logs", body, 0, [empty] * many, (), "node"))
+    await asyncio.sleep(0.5)
+    pid = apart.pid
+    assert pid is not None
+
+    await asyncio.wait_for(apart.close(), 30)
+
+    assert not is_there(pid)
+    counts, _, _ = await asked  # it came in time, or was done here
+    assert counts == [0] * many
+
+
 async def test_work_is_done_here_when_it_cannot_start(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
 

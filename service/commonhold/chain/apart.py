@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WORTH_IT: Final = 50_000  # bytes; what is smaller is done here before it would be there
 _LENGTH: Final = Struct(">Q")
+_BUFFER: Final = 1 << 23
 _PARTS: Final = 3  # of the memory: one is worked on, and others are filled and emptied meanwhile
 _PART: Final = 4 << 20  # bytes; only what is used takes memory
 
@@ -44,6 +45,7 @@ class Apart:
         self._waiting: deque[tuple[asyncio.Future[_Answer], int]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
+        self._answers = False  # what is asked of it is answered, or fails
         self._gone = not process
 
     @property
@@ -67,14 +69,14 @@ class Apart:
             return
         if process.stdin:
             process.stdin.close()  # the end of its input ends it
-        if self._reading:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        # `_read` goes on until the end: a process whose output nobody takes is never seen to end.
         try:
             await asyncio.wait_for(process.wait(), 5)
         except TimeoutError:
             process.kill()
             await process.wait()
+        if self._reading:
+            await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _runs(self) -> bool:
         """It runs; False: it cannot."""
@@ -86,28 +88,33 @@ class Apart:
                     self._gone = True
                     log.warning("no second process, verifying in this one: %s", error)
                 else:
+                    self._answers = True
                     self._reading = asyncio.create_task(self._read(self._process))
         return self._process is not None and not self._gone
 
     async def _start(self) -> asyncio.subprocess.Process:
         file = _new_file(_PARTS * _PART)
         try:
-            self._memory = mmap.mmap(file, _PARTS * _PART)
-            for part in range(_PARTS):
-                self._free.put_nowait(part)
-            return await asyncio.create_subprocess_exec(
+            memory = mmap.mmap(file, _PARTS * _PART)
+            process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "commonhold.chain.apart", str(file)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                limit=_BUFFER,
                 pass_fds=(file,),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the process that started it
             )
         finally:
             os.close(file)
+        # Not before it is there: whoever waits for it may give up, and the next one starts it again.
+        self._memory = memory
+        for part in range(_PARTS):
+            self._free.put_nowait(part)
+        return process
 
     async def _ask(self, work: str, body: bytes, args: tuple[Any, ...]) -> Any:
         part = await self._free.get()
-        if self._process is None or self._process.stdin is None or self._memory is None or self._gone:
+        if self._process is None or self._process.stdin is None or self._memory is None or not self._answers:
             self._free.put_nowait(part)  # for the next that waits, to find the same
             raise EOFError
         answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
@@ -117,14 +124,9 @@ class Apart:
             self._memory[part * _PART : part * _PART + len(body)] = body
             asked = work, part, len(body), args
         said = marshal.dumps(asked)
-        try:
+        with contextlib.suppress(ConnectionError):  # `_read` finds out as well, and fails the answer
             self._process.stdin.write(_LENGTH.pack(len(said)) + said)
             await self._process.stdin.drain()
-        except ConnectionError:
-            with contextlib.suppress(ValueError):  # `_read` may have found out before
-                self._waiting.remove((answer, part))
-                self._free.put_nowait(part)
-            raise
         ok, _, result = await answer
         if ok:
             return result
@@ -146,6 +148,7 @@ class Apart:
         except (EOFError, ConnectionError):
             pass
         finally:
+            self._answers = False
             for waiting, part in self._waiting:
                 self._free.put_nowait(part)
                 if not waiting.done():
