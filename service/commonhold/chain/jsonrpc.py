@@ -102,6 +102,7 @@ class JsonRpc:
         # A proxy of the environment is for the world outside, not for a node on this machine.
         self._outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")
         self._http: aiohttp.ClientSession | None = None  # opened by the first request: it belongs to an event loop
+        self._closed = False
         self._most_at_once = MAX_BATCH
         self._max_answer = max_answer
         self._clock = clock
@@ -186,6 +187,8 @@ class JsonRpc:
 
     async def _sent(self, method: str, asked: object) -> tuple[int, bytes]:
         """The answer's status and body; no longer a body than any that makes sense is ever held."""
+        if self._closed:
+            raise self._unavailable(method, "the connection was closed here")
         http = self._http = self._http or self._opened()
         headers = {"content-type": "application/json"}
         async with http.post(self._url, data=orjson.dumps(asked), headers=headers, allow_redirects=False) as response:
@@ -211,7 +214,8 @@ class JsonRpc:
         return answer.get("result")
 
     async def close(self) -> None:
-        """No connection is open any more."""
+        """No connection is open any more, and none is opened."""
+        self._closed = True
         if self._http is not None:
             await self._http.close()
 
