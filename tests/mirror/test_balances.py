@@ -158,6 +158,30 @@ async def test_one_transaction_of_many_parts_is_as_one_of_each_event(databases: 
         assert await recomputed(db, at=len(told) // 2) == await recomputed(alone, at=len(told) // 2)
 
 
+@pytest.mark.parametrize("kind", [events.Registered, events.Opened])
+async def test_one_transfer_alone_after_what_it_refers_to_in_one_transaction(
+    databases: Databases, kind: type[ChainEvent]
+) -> None:
+    """What was made before is not in the database yet, when one transfer comes by itself."""
+    engine, other = await databases(), await databases()
+    made = next(place for place, event in enumerate(TOLD) if isinstance(event, kind))
+    first = next(place for place, event in enumerate(TOLD) if place > made and isinstance(event, Transfer))
+    told: Told = [(stamp(number), event) for number, event in enumerate(TOLD[: first + 2], start=1)]
+    async with write(engine) as db, Behind() as behind:
+        applying = Applying(db, Known(), behind)
+        for part in (told[: first + 1], *([one] for one in told[first + 1 :])):
+            await applying.take(Happened.of(part))
+        alone = Transfer("Ledger", PROVIDER, PROVIDER, PEOPLE[0], NODE, 0)
+        await applying.take(Happened.of([(stamp(len(told) + 1), alone)]))
+        await applying.finish()
+    async with write(other) as db:
+        await apply_all(db, Happened.of(told))
+
+    async with read(engine) as db, read(other) as alike:
+        assert [line for line in await dump(db) if not line.startswith("event ")] == await dump(alike)
+        assert await digest.digest(db) == await recomputed(db)
+
+
 async def test_the_sum_that_was_left_is_taken_from_memory_or_from_the_rows(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

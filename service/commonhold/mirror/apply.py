@@ -104,9 +104,9 @@ class Applying:
             return
         first, last = happened.blocks[0], happened.blocks[-1]
         self._stamps = (self._stamps or (first, last))[0], last
+        alone = len(happened) == 1 and not self.events  # then what breaks a rule is this event's doing
         self.events += len(happened)
         self.others += len(happened.events)
-        alone = len(happened) == 1
         with self._naming_blocks():
             if happened.events:
                 await self._behind.settle()

@@ -77,9 +77,10 @@ class Ahead:
         if not self._ready and self._task is not None:
             task = self._task
             await asyncio.wait({task})
-            if task is self._task:  # `_came` has left it, since it failed
+            self._came(task)  # unless it has come already
+            if task is self._task:
                 self._task = None
-                task.result()
+                task.result()  # it failed
         if not self._ready or self._ready[0].parent != after:
             self.drop()
             return None
