@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold import worker
 from commonhold.chain.endpoints import STANDS_S, Endpoints
@@ -234,3 +235,31 @@ async def test_another_fork_below_the_final_block_is_not_followed(deployed: Depl
     assert health[1].dropped is None
     await catch_up(Follower(deployed.rpc, deployed.deployment, honest))
     assert await dump_of(engine) == await dump_of(honest)
+
+
+async def test_an_old_newest_block_at_the_final_height_is_not_another_final_block(
+    deployed: Deployed, engine: AsyncEngine
+) -> None:
+    before = await deployed.anvil.snapshot()
+    await deployed.anvil.mine(1)
+    old = await deployed.anvil.request("eth_getBlockByNumber", "latest", False)
+    await deployed.anvil.revert(before)
+    await deployed.admit("owner")
+    await deployed.anvil.mine(6)
+    await catch_up(Follower(deployed.rpc, deployed.deployment, engine))
+
+    keeps = False
+
+    async def kept(request: dict[str, Any], forward: Forward) -> Any:
+        """Something before the node has kept its newest block."""
+        if keeps and (request["method"], request["params"][:1]) == ("eth_getBlockByNumber", ["latest"]):
+            return {"jsonrpc": "2.0", "id": request["id"], "result": old}
+        return await forward()
+
+    async with lying(deployed.anvil.url, kept) as url, Rpc(url) as rpc:
+        follower = Follower(rpc, deployed.deployment, engine)
+        assert (await follower.step()).idle
+        keeps = True
+        with pytest.raises(RpcInconsistent, match=r"its newest block .* is not on its branch"):
+            await follower.step()
+    assert (await Follower(deployed.rpc, deployed.deployment, engine).step()).idle

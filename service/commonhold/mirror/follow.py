@@ -215,6 +215,9 @@ class Follower:
             if theirs.number == floor:
                 if await self._rpc.disown(floor, ours[floor]):
                     raise RpcInconsistent(f"block {floor} was final as {hex_text(ours[floor])}: another node is asked")
+                # Its newest block may be one that something on the way has kept.
+                if (await self._rpc.header(floor)).hash == ours[floor]:
+                    raise RpcInconsistent(f"node {self._rpc.host}: its newest block {head.number} is not on its branch")
                 raise FinalityViolated(
                     f"block {floor} was final as {hex_text(ours[floor])}, the node has {hex_text(theirs.hash)}: "
                     f"the mirror stays at block {at.number}"
