@@ -17,7 +17,7 @@ from pathlib import Path
 from commonhold.anchor.audit.run import audit
 from commonhold.chain.deployment import Deployment
 from commonhold.chain.rpc import Rpc
-from tests.bench.chains import BUILD, Chain
+from tests.bench.chains import BUILD, LEAST, Chain, at_least
 from tests.bench.mirror_chain import dense
 
 # What a contract made up on chain has no signature to show: the chains' members were admitted so, to make them quickly.
@@ -52,7 +52,7 @@ async def of(chain: Chain) -> dict[str, float]:
 def main() -> None:
     """The figures of each size, side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, nargs="+", default=[30_000, 300_000])
+    parser.add_argument("--events", type=at_least(LEAST), nargs="+", default=[30_000, 300_000])
     parser.add_argument("--url")
     parser.add_argument("--deployment", type=Path)
     asked = parser.parse_args()

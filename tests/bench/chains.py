@@ -2,6 +2,8 @@
 is measured needs no more of the harness than this.
 """
 
+import argparse
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from commonhold.chain.node import Anvil, start_anvil
 ROOT = Path(__file__).parent.parent.parent
 BUILD = ROOT / "build" / "bench"
 JSON = {"content-type": "application/json"}
+LEAST = 1_000  # events of a chain: the fewest members and what they are given are 440 of them
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,14 @@ def anvil_with(state: Path | None = None, *, slots_in_an_epoch: int = 32) -> Abs
         slots_in_an_epoch=slots_in_an_epoch,
         **loaded,
     )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads an argument that is a number, of at least so much."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a number of at least {least}, got {text!r}")
+        return int(text)
+
+    return number

