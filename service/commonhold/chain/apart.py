@@ -42,7 +42,7 @@ class Apart:
         self._process: asyncio.subprocess.Process | None = None
         self._memory: mmap.mmap | None = None
         self._free: asyncio.Queue[int] = asyncio.Queue()  # parts of the memory
-        self._waiting: deque[tuple[asyncio.Future[_Answer], int]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[tuple[bool, Any]], int]] = deque()  # each with its part
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._answers = False  # what is asked of it is answered, or fails
@@ -117,7 +117,7 @@ class Apart:
         if self._process is None or self._process.stdin is None or self._memory is None or not self._answers:
             self._free.put_nowait(part)  # for the next that waits, to find the same
             raise EOFError
-        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, part))
         asked: _Asked = work, -1, body, args
         if len(body) <= _PART:
@@ -127,7 +127,7 @@ class Apart:
         with contextlib.suppress(ConnectionError):  # `_read` finds out as well, and fails the answer
             self._process.stdin.write(_LENGTH.pack(len(said)) + said)
             await self._process.stdin.drain()
-        ok, _, result = await answer
+        ok, result = await answer
         if ok:
             return result
         raise bulk.ERRORS[result[0]](result[1])
@@ -144,7 +144,7 @@ class Apart:
                         result = marshal.loads(there)  # noqa: S302
                 self._free.put_nowait(part)
                 if not waiting.done():
-                    waiting.set_result((ok, False, result))
+                    waiting.set_result((ok, result))
         except (EOFError, ConnectionError):
             pass
         finally:

@@ -173,6 +173,8 @@ class JsonRpc:
                 status, content = await self._sent(method, asked)
         except aiohttp.ServerTimeoutError as error:
             raise self._unavailable(method, f"no answer in {self._timeout_s:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._unavailable(method, f"cannot connect: {error.os_error}") from error
         except aiohttp.ClientError as error:
             raise self._unavailable(method, f"{type(error).__name__}: {error}") from error
         except TimeoutError as error:
