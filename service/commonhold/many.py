@@ -206,7 +206,8 @@ def _packed(
     the driver ten times as long."""
     shown, values, arrays, named = list[str](), list[list[Any] | bytes | str | int | None](), list[str](), list[str]()
     for place, (of, kind, column) in enumerate(zip(table.columns, _kinds(dialect, table), columns, strict=True), 1):
-        if isinstance(column, np.ndarray) and column.dtype.kind != "V" and (column == column[0]).all() and arrays:
+        # One array at least tells how many rows there are.
+        if arrays and isinstance(column, np.ndarray) and column.dtype.kind != "V" and (column == column[0]).all():
             column = column[0].item()
         if not isinstance(column, np.ndarray):
             shown.append(f"${place}::{kind}")
