@@ -10,10 +10,11 @@ from commonhold.chain import span
 from commonhold.chain.rpc import Rpc
 from commonhold.chain.verify import RpcLied
 from commonhold.db import read
-from commonhold.mirror import follow
+from commonhold.mirror import digest, follow
 from commonhold.mirror import read as mirror
 from commonhold.mirror.follow import Follower
 from commonhold.mirror.tables import block
+from commonhold.mirror.tables import digest as sums
 from tests.actors import Deployed
 from tests.chain.lying import changed, lying
 from tests.conftest import Databases
@@ -95,3 +96,23 @@ async def test_what_was_there_before_a_range_that_lies_is_kept(deployed: Deploye
     await catch_up(Follower(deployed.rpc, deployed.deployment, engine))
     await catch_up(Follower(deployed.rpc, deployed.deployment, other))
     assert (await whole(engine))[:3] == (await whole(other))[:3]
+
+
+async def test_the_sum_that_was_left_is_taken_where_nothing_happens_at_the_end(
+    deployed: Deployed, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await all_final(deployed)
+    monkeypatch.setattr(digest, "_MUCH", 0)
+    left = 0
+    async with Rpc(deployed.anvil.url) as rpc:
+        follower = Follower(short_of(rpc), deployed.deployment, engine, tier="finalized", max_range=BLOCKS)
+        while not (step := await follower.step()).idle:
+            last = step
+            async with read(engine) as db:
+                left += digest.PENDING in (await db.execute(sa.select(sums.c.sum))).scalars().all()
+
+    assert left > 0
+    assert last.events == 0
+    async with read(engine) as db:
+        assert digest.PENDING not in (await db.execute(sa.select(sums.c.sum))).scalars().all()
+        assert await digest.digest(db) == await digest.recomputed(db)

@@ -100,10 +100,12 @@ class Applying:
 
     async def take(self, happened: Happened) -> None:
         """This happened, after all that was taken before."""
-        if not len(happened):
+        if not happened.blocks:
             return
         first, last = happened.blocks[0], happened.blocks[-1]
         self._stamps = (self._stamps or (first, last))[0], last
+        if not len(happened):
+            return
         alone = len(happened) == 1 and not self.events  # then what breaks a rule is this event's doing
         self.events += len(happened)
         self.others += len(happened.events)
@@ -141,7 +143,7 @@ class Applying:
             for each in self._balances.values():
                 await self._behind.add(each.write(self._db))
             count = len(changed) + sum(map(len, self._balances.values()))
-            if count:
+            if count or (before == digest.PENDING and not more):
                 hashed = chain(map(digest.elements, changed), *(each.changes() for each in self._balances.values()))
                 self._known.sum = await digest.advance(
                     *(self._db, self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
