@@ -17,7 +17,6 @@ from commonhold.chain.deployment import WrongChain
 from commonhold.chain.rpc import Rpc
 from commonhold.db import read, write
 from commonhold.errors import Unavailable
-from commonhold.mirror import digest
 from commonhold.mirror import read as mirror
 from commonhold.mirror.digest import KEEP
 from commonhold.mirror.follow import FinalityViolated, Follower, Progress
@@ -110,27 +109,6 @@ async def test_final_blocks_come_in_ranges_and_end_the_same(deployed: Deployed, 
             assert final == (await deployed.rpc.head("finalized")).number
             kept = (await db.execute(sa.select(sums.c.block_number).order_by(sums.c.block_number))).scalars().all()
             assert len([number for number in kept if number <= final]) <= 1 + (kept[-1] - kept[0]) // KEEP
-
-
-async def test_backfill_in_many_ranges_leaves_the_digest_to_its_end(
-    deployed: Deployed, databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, other = await databases(), await databases()
-    await deployed.anvil.mine(EPOCHS)
-    monkeypatch.setattr(digest, "_MUCH", 0)
-    follower, pending = follower_of(deployed, engine, max_range=2), 0
-    while not (await follower.step()).idle:
-        async with read(engine) as db:
-            assert await digest.digest(db) == await digest.recomputed(db)
-            pending += b"" in (await db.execute(sa.select(sums.c.sum))).scalars().all()
-    monkeypatch.undo()
-    await catch_up(follower_of(deployed, other, max_range=2))
-
-    assert pending > 1
-    head = await deployed.rpc.head()
-    async with read(engine) as late, read(other) as early:
-        for number in range(deployed.deployment.block, head.number + 1):
-            assert await digest.digest(late, at=number) == await digest.digest(early, at=number)
 
 
 async def test_follower_made_anew_before_every_step_writes_the_same(deployed: Deployed, databases: Databases) -> None:

@@ -98,6 +98,27 @@ async def test_what_was_there_before_a_range_that_lies_is_kept(deployed: Deploye
     assert (await whole(engine))[:3] == (await whole(other))[:3]
 
 
+async def test_backfill_in_many_ranges_leaves_the_digest_to_its_end(
+    deployed: Deployed, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, other = await databases(), await databases()
+    await all_final(deployed)
+    monkeypatch.setattr(digest, "_MUCH", 0)
+    follower, pending = Follower(deployed.rpc, deployed.deployment, engine, max_range=2), 0
+    while not (await follower.step()).idle:
+        async with read(engine) as db:
+            assert await digest.digest(db) == await digest.recomputed(db)
+            pending += digest.PENDING in (await db.execute(sa.select(sums.c.sum))).scalars().all()
+    monkeypatch.undo()
+    await catch_up(Follower(deployed.rpc, deployed.deployment, other, max_range=2))
+
+    assert pending > 1
+    head = await deployed.rpc.head()
+    async with read(engine) as late, read(other) as early:
+        for number in range(deployed.deployment.block, head.number + 1):
+            assert await digest.digest(late, at=number) == await digest.digest(early, at=number)
+
+
 async def test_the_sum_that_was_left_is_taken_where_nothing_happens_at_the_end(
     deployed: Deployed, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
