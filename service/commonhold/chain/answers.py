@@ -16,6 +16,18 @@ class RpcInconsistent(Unavailable):
     code = "rpc_inconsistent"
 
 
+class BlockGone(RpcInconsistent):
+    """The node does not know a block that it, or another node, told of before: the chain has reorganized."""
+
+    code = "block_gone"
+
+
+class RpcBehind(RpcInconsistent):
+    """The node has not come as far as was asked: it is syncing, or lags behind another. That is no reorganisation."""
+
+    code = "rpc_behind"
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a transaction."""

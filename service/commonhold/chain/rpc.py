@@ -9,7 +9,9 @@ from typing import Any, Self
 
 from commonhold.chain import proof, span, verify
 from commonhold.chain.answers import (
+    BlockGone,
     Receipt,
+    RpcBehind,
     RpcInconsistent,
     to_bytes,
     to_hash,
@@ -41,18 +43,6 @@ _BAD_PARAMETERS = -32602
 View = tuple[ContractName, Address, str, Sequence[object]]  # a contract's function, and its arguments
 
 _PROOFS_AT_ONCE = 100  # slots; go-ethereum takes 1,024
-
-
-class BlockGone(RpcInconsistent):
-    """The node does not know a block that it, or another node, told of before: the chain has reorganized."""
-
-    code = "block_gone"
-
-
-class RpcBehind(RpcInconsistent):
-    """The node has not come as far as was asked: it is syncing, or lags behind another. That is no reorganisation."""
-
-    code = "rpc_behind"
 
 
 class NotProvable(CommonholdError):
