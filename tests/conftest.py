@@ -25,9 +25,13 @@ from commonhold.chain.deployment import Deployment
 from commonhold.chain.node import Anvil, start_anvil
 from commonhold.chain.rpc import Rpc
 from commonhold.db import make_engine
-from tests.actors import ANVIL, WEEK_S, Deployed, deploy_on
+from tests.actors import ANVIL, WEEK_S, Deployed, address_of, deploy_on
+from tests.bench.made_up import beginning, write
+from tests.bench.mirror_chain import UNITS
 
 Databases = Callable[[], Awaitable[AsyncEngine]]
+
+MADE_UP_EVENTS = 2_000
 
 # A test that began in one window must not end in the next: near the end of one, the chain's clock starts in the next.
 _LONGEST_RUN_S = 7_200
@@ -142,6 +146,17 @@ async def deployed(_shared_deployment: Deployment, anvil: Anvil) -> AsyncIterato
     """A new deployment with nobody in it yet."""
     async with Rpc(anvil.url) as rpc:
         yield Deployed(anvil, rpc, _shared_deployment)
+
+
+@pytest_asyncio.fixture
+async def made_up_chain(deployed: Deployed, tmp_path: Path) -> Path:
+    """The file of a made-up chain that begins with the deployment and two assets of one owner, and goes on with
+    MADE_UP_EVENTS transfers."""
+    await deployed.admit("owner")
+    assets = [await deployed.register_data("owner", UNITS, name=name) for name in ("texts one", "texts two")]
+    begun = await beginning(deployed.anvil, deployed.deployment, address_of("owner"), assets)
+    write(tmp_path / "chain.json", begun, MADE_UP_EVENTS)
+    return tmp_path / "chain.json"
 
 
 async def _migrate(url: str) -> None:

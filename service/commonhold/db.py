@@ -81,13 +81,13 @@ async def write(engine: AsyncEngine) -> AsyncIterator[Db]:
         yield Db(ReadDb(connection))
 
 
-def losing_at_most_the_last(dialect: str) -> sa.ColumnElement[Any]:
-    """Where this is selected, the commit of the transaction does not wait for the disk: a power cut may lose it, with
-    those just before it, whole, and nothing older. For what can be had again. SQLite's commits never wait
-    (`_tune_sqlite`)."""
-    if dialect == "postgresql":
-        return sa.func.set_config("synchronous_commit", "off", True)
-    return sa.literal(True)
+def losing_at_most_the_last(changes: sa.Update, dialect: str) -> sa.UpdateBase:
+    """The same statement; where it changes a row, the commit of its transaction does not wait for the disk: a power cut
+    may lose it, with those just before it, whole, and nothing older. For what can be had again. SQLite's commits never
+    wait (`_tune_sqlite`)."""
+    if dialect != "postgresql":
+        return changes
+    return changes.returning(sa.func.set_config("synchronous_commit", "off", True))
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,25 +15,13 @@ from commonhold.db import read
 from commonhold.mirror.follow import Follower
 from commonhold.mirror.tables import holding
 from commonhold.units import hex_text
-from tests.actors import Deployed, address_of
-from tests.bench.made_up import beginning, header_hash, write
+from tests.actors import Deployed
+from tests.bench.made_up import header_hash
 from tests.bench.made_up_node import BAD_PARAMETERS, NO_METHOD, served
-from tests.bench.mirror_chain import UNITS
+from tests.conftest import MADE_UP_EVENTS
 from tests.mirror.following import catch_up
 
 pytestmark = pytest.mark.chain
-
-EVENTS = 2_000
-
-
-@pytest_asyncio.fixture
-async def chain(deployed: Deployed, tmp_path: Path) -> Path:
-    """A made-up chain that begins with the deployment and two assets, all of which the provider has."""
-    await deployed.admit("provider")
-    assets = [await deployed.register_data(units=UNITS, name=name) for name in ("texts", "more texts")]
-    begun = await beginning(deployed.anvil, deployed.deployment, address_of("provider"), assets)
-    write(tmp_path / "chain.json", begun, EVENTS)
-    return tmp_path / "chain.json"
 
 
 async def transfers(url: str, ledger: bytes) -> list[tuple[int, bytes, bytes, int]]:
@@ -55,31 +42,33 @@ async def transfers(url: str, ledger: bytes) -> list[tuple[int, bytes, bytes, in
     ]
 
 
-async def test_balances_are_those_of_a_plain_count(chain: Path, deployed: Deployed, engine: AsyncEngine) -> None:
-    async with served(chain, EVENTS) as url, Rpc(url) as rpc:
+async def test_balances_are_those_of_a_plain_count(
+    made_up_chain: Path, deployed: Deployed, engine: AsyncEngine
+) -> None:
+    async with served(made_up_chain, MADE_UP_EVENTS) as url, Rpc(url) as rpc:
         moved = await transfers(url, deployed.deployment.ledger)
         head = await rpc.head()
 
         steps = await catch_up(Follower(rpc, deployed.deployment, engine))
 
     assert steps[-1].to_number == head.number
-    assert len(moved) > EVENTS
+    assert len(moved) > MADE_UP_EVENTS
     held: Counter[tuple[int, bytes]] = Counter()
     for asset, sender, receiver, units in moved:
         if sender != bytes(20):
             held[asset, sender] -= units
             assert held[asset, sender] >= 0
         held[asset, receiver] += units
-    assert len(held) > EVENTS // 3
+    assert len(held) > MADE_UP_EVENTS // 3
     async with read(engine) as db:
         rows = await db.execute(sa.select(holding.c.asset, holding.c.owner, holding.c.units))
         assert {(asset, owner): units for asset, owner, units in rows} == +held
 
 
 async def test_final_blocks_have_as_many_events_as_asked_for(
-    chain: Path, deployed: Deployed, engine: AsyncEngine
+    made_up_chain: Path, deployed: Deployed, engine: AsyncEngine
 ) -> None:
-    async with served(chain, EVENTS // 2) as url, Rpc(url) as rpc:
+    async with served(made_up_chain, MADE_UP_EVENTS // 2) as url, Rpc(url) as rpc:
         final, safe, head = [(await rpc.head(tier)).number for tier in ("finalized", "safe", "latest")]
         follower = Follower(rpc, deployed.deployment, engine, tier="finalized")
 
@@ -88,7 +77,9 @@ async def test_final_blocks_have_as_many_events_as_asked_for(
         assert await rpc.block(head) is not None
         assert await rpc.block(head + 1) is None
     assert (steps[-1].to_number, safe, head) == (final, final + 32, final + 64)
-    assert EVENTS // 2 <= follower.tally.events < EVENTS // 2 + 150 + 50  # a block's, and the real part's
+    assert (
+        MADE_UP_EVENTS // 2 <= follower.tally.events < MADE_UP_EVENTS // 2 + 150 + 50
+    )  # a block's, and the real part's
 
 
 def change(chain: Path) -> int:
@@ -106,10 +97,10 @@ def change(chain: Path) -> int:
     return number
 
 
-async def test_a_changed_log_is_refused(chain: Path, deployed: Deployed, engine: AsyncEngine) -> None:
-    number = change(chain)
+async def test_a_changed_log_is_refused(made_up_chain: Path, deployed: Deployed, engine: AsyncEngine) -> None:
+    number = change(made_up_chain)
 
-    async with served(chain, EVENTS) as url, Rpc(url) as rpc:
+    async with served(made_up_chain, MADE_UP_EVENTS) as url, Rpc(url) as rpc:
         with pytest.raises(RpcLied, match=f"receipts of block {number} .* which the block's header commits to"):
             await catch_up(Follower(rpc, deployed.deployment, engine))
 
@@ -120,8 +111,8 @@ async def test_headers_are_hashed_as_real_ones_are(deployed: Deployed) -> None:
     assert header_hash(real) == real["hash"]
 
 
-async def test_what_the_node_does_not_know_is_an_error(chain: Path) -> None:
-    async with served(chain, EVENTS) as url:
+async def test_what_the_node_does_not_know_is_an_error(made_up_chain: Path) -> None:
+    async with served(made_up_chain, MADE_UP_EVENTS) as url:
         node = JsonRpc(url)
         codes = []
         for method, *params in (("eth_call", {}, "latest"), ("eth_getBlockByNumber", "latest", True)):

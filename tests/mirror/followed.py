@@ -76,7 +76,7 @@ class Followed:
 
     async def _forget(self) -> None:
         for rpc, follower in self._open:
-            follower._ahead.drop()  # what is fetched ahead ends with the process
+            await follower.close()
             await asyncio.sleep(0)
             await rpc.close()
         self._open, self._other = [], None

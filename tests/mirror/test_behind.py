@@ -7,47 +7,75 @@ import pytest
 
 from commonhold.mirror.behind import Behind
 
-Write = Callable[[], Awaitable[None]]
+Done = list[int]  # what stands for a connection: what was written on it
+Write = Callable[[Done], Awaitable[None]]
 
 
-def writes(done: list[int], *, failing: int = -1) -> Callable[[int], Write]:
-    """Makes writes that note their number; one of them fails instead."""
+def writes(number: int, *, failing: int = -1) -> Write:
+    """A write that notes its number; one of them fails instead."""
 
-    def made(number: int) -> Write:
-        async def write() -> None:
-            await asyncio.sleep(0)
-            if number == failing:
-                raise ValueError(number)
-            done.append(number)
+    async def write(done: Done) -> None:
+        await asyncio.sleep(0)
+        if number == failing:
+            raise ValueError(number)
+        done.append(number)
 
-        return write
-
-    return made
+    return write
 
 
 async def test_all_are_done_in_their_order_before_it_settles() -> None:
-    done: list[int] = []
-    write = writes(done)
+    done: Done = []
 
-    async with Behind() as behind:
+    async with Behind[Done]() as behind:
+        behind.open(done)
         for number in range(10):
-            await behind.add(write(number))
+            await behind.add(writes(number))
         assert done != list(range(10))  # whoever asks does not wait for the last ones
-        await behind.settle()
+        assert await behind.settle() is done
         assert done == list(range(10))
-        await behind.add(write(10))
+        await behind.add(writes(10))
 
     assert done == list(range(11))
 
 
+async def test_nothing_is_done_before_it_is_opened_and_all_of_it_then() -> None:
+    done: Done = []
+
+    async def asked(behind: Behind[Done]) -> Done:
+        for number in range(10):
+            await behind.add(writes(number))
+        return await behind.settle()
+
+    async with Behind[Done]() as behind:
+        asking = asyncio.create_task(asked(behind))
+        await asyncio.sleep(0.01)
+        assert (done, asking.done()) == ([], False)
+
+        behind.open(done)
+
+        assert await asking == list(range(10))
+
+
+async def test_closing_one_that_was_never_opened_does_nothing() -> None:
+    behind = Behind[Done]()
+    await behind.add(writes(1))
+    waiting = asyncio.create_task(behind.settle())
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await behind.close()
+
+    assert (await asyncio.gather(waiting, return_exceptions=True))[0].__class__ is asyncio.CancelledError
+
+
 async def test_nothing_is_done_after_one_that_fails() -> None:
-    done: list[int] = []
-    write = writes(done, failing=3)
+    done: Done = []
 
     async def all_of_them() -> None:
-        async with Behind() as behind:
+        async with Behind[Done]() as behind:
+            behind.open(done)
             for number in range(8):
-                await behind.add(write(number))
+                await behind.add(writes(number, failing=3))
 
     with pytest.raises(ValueError, match="3"):
         await all_of_them()
@@ -56,17 +84,18 @@ async def test_nothing_is_done_after_one_that_fails() -> None:
 
 
 async def test_what_is_left_when_it_is_left_with_an_error_is_not_done() -> None:
-    done: list[int] = []
+    done: Done = []
     begun, never = asyncio.Event(), asyncio.Event()
 
-    async def waiting() -> None:
+    async def waiting(_: Done) -> None:
         begun.set()
         await never.wait()
 
     async def left() -> None:
-        async with Behind() as behind:
+        async with Behind[Done]() as behind:
+            behind.open(done)
             await behind.add(waiting)
-            await behind.add(writes(done)(1))
+            await behind.add(writes(1))
             await begun.wait()
             raise KeyError
 

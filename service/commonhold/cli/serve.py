@@ -171,7 +171,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     stack.push_async_callback(rpc.close)
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     tally, started = Tally(), time.monotonic()
-    await Follower(rpc, deployment, engine, tier=settings.tier, tally=tally).step()
+    follower = Follower(rpc, deployment, engine, tier=settings.tier, tally=tally)
+    await follower.step()
+    await follower.close()
     if tally.events:
         tally.first_row_ms = round(1_000 * (time.monotonic() - started))
     sender = Sender(rpc, relayer, deployment) if relayer else None

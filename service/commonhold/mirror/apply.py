@@ -72,27 +72,28 @@ async def apply_all(db: Db, happened: Happened, *, known: Known | None = None) -
 
     Raises as `Applying`; the transaction can then only be rolled back.
     """
-    async with Behind() as behind:
-        applying = Applying(db, known or Known(), behind)
+    async with Behind[Db]() as behind:
+        applying = Applying(known or Known(), behind.open(db))
         await applying.take(happened)
         await applying.finish()
+        await applying.written()
 
 
 class Applying:
     """The rows as one transaction changes them: what happened in one block after the other by `take`, the end by
-    `finish`. Each row is read once and written once, however many blocks change it.
+    `finish`; after `written` the database has it. Each row is read once and written once, however many blocks change
+    it.
 
-    Both raise MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the
+    All three raise MirrorBroken, naming the event, or the blocks where only the sum of the events breaks a rule of the
     database; the transaction can then only be rolled back.
     """
 
-    def __init__(self, db: Db, known: Known, behind: Behind) -> None:
-        """known: balances that need not be read. behind: what is written on the way; until `finish` the database is
-        otherwise not to be used."""
-        self._db = db
+    def __init__(self, known: Known, behind: Behind[Db]) -> None:
+        """known: balances that need not be read; nobody else uses it until `finish`. behind: what is written; nobody
+        else uses it until then but to `open` it, and nothing that is read or written comes before that."""
         self._known = known
         self._behind = behind
-        self._rows = Rows(db)
+        self._kept: Rows | None = None
         self._balances: dict[Erc6909, Balances] = {}
         self._stamps: tuple[BlockStamp, BlockStamp] | None = None  # of the first block and the last
         self.events = 0
@@ -110,45 +111,52 @@ class Applying:
         self.events += len(happened)
         self.others += len(happened.events)
         with self._naming_blocks():
-            if happened.events:
-                await self._behind.settle()
             told, moves = await self._sorted_out(happened)
-            for stamp, _, event in told:
-                self._rows.enter(stamp.number)
-                with _naming(stamp, event):
-                    await _apply(self._rows, stamp, event)
-                    if alone:
-                        await self._rows.flush()
+            if told:
+                rows = await self._rows()
+                for stamp, _, event in told:
+                    rows.enter(stamp.number)
+                    with _naming(stamp, event):
+                        await _apply(rows, stamp, event)
+                        if alone:
+                            await rows.flush()
             for contract, some in moves.by_contract():
                 await self._count(contract, some, happened.blocks)
                 if alone:
                     with _naming(first, some.event(0)):
-                        await self._behind.add(self._balances[contract].write(self._db))
+                        await self._behind.add(self._balances[contract].write())
                         await self._behind.settle()
 
     async def finish(self, *, more: bool = False) -> None:
-        """The database has all of it, and is free for others. `more`: as digest.advance."""
+        """All that the database is to have is there, or is written behind. `more`: as digest.advance."""
         if self._stamps is None:
-            await self._behind.settle()
             return
         with self._naming_blocks():
-            if self._rows.changed or not self._known.sum:  # else nothing is read or written but what comes behind
-                await self._behind.settle()
-            changed = await self._rows.finish() if self._rows.changed else []
+            changed = await (await self._rows()).finish() if self._kept is not None and self._kept.changed else []
             if self._known.sum is None:
-                self._known.sum = await digest.newest(self._db)
+                self._known.sum = await digest.newest(await self._behind.settle())
             before = self._known.sum
             # The sum over all rows is taken from memory, as far as it goes, while the balances are written.
             known = await self._all_known() if before == digest.PENDING and not more else {}
             for each in self._balances.values():
-                await self._behind.add(each.write(self._db))
+                await self._behind.add(each.write())
             count = len(changed) + sum(map(len, self._balances.values()))
             if count or (before == digest.PENDING and not more):
                 hashed = chain(map(digest.elements, changed), *(each.changes() for each in self._balances.values()))
                 self._known.sum = await digest.advance(
-                    *(self._db, self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
+                    *(self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
                 )
-            await self._behind.settle()
+
+    async def written(self) -> Db:
+        """The database has all of it, and is free for others."""
+        with self._naming_blocks():
+            return await self._behind.settle()
+
+    async def _rows(self) -> Rows:
+        """The rows, with the database at their disposal until something is written behind."""
+        db = await self._behind.settle()
+        self._kept = self._kept or Rows(db)
+        return self._kept
 
     async def _sorted_out(self, happened: Happened) -> tuple[Sequence[Placed], Moves]:
         """What is applied one after the other, and the transfers that can be counted: but for the units of assets that
@@ -156,19 +164,18 @@ class Applying:
         moves, told, known = happened.moves, happened.events, self._known
         retired = {event.asset.to_bytes(32) for _, _, event in told if isinstance(event, events.Retired)}
         if retired:  # their balances are rows like others from now on, and read as such
-            await self._rows.flush()
+            await (await self._rows()).flush()
             for each in self._balances.values():
-                await self._behind.add(each.write(self._db))
-            await self._behind.settle()
+                await self._behind.add(each.write())
         ids = set(moves.ids()[moves.of_ledger].tolist())
         asked = ids - known.active
         if asked:
-            await self._behind.settle()
-        await self._rows.load(asset, [(int.from_bytes(id_),) for id_ in asked])
-        for id_ in asked:
-            row = await self._rows.get(asset, asset=int.from_bytes(id_))
-            if row is not None:
-                (retired if row["retired"] else known.active).add(id_)
+            rows = await self._rows()
+            await rows.load(asset, [(int.from_bytes(id_),) for id_ in asked])
+            for id_ in asked:
+                row = await rows.get(asset, asset=int.from_bytes(id_))
+                if row is not None:
+                    (retired if row["retired"] else known.active).add(id_)
         known.active -= retired
         if not retired:
             return told, moves
@@ -181,7 +188,8 @@ class Applying:
 
     async def _all_known(self) -> digest.Known:
         """Tables of balances of which all rows are in memory. Those of retired assets are not."""
-        retired = (await self._db.execute(sa.select(sa.exists().where(asset.c.retired)))).scalar_one()
+        db = await self._behind.settle()
+        retired = (await db.execute(sa.select(sa.exists().where(asset.c.retired)))).scalar_one()
         found = {
             KINDS[contract].table.name: balances.elements()
             for contract, balances in self._balances.items()
@@ -193,7 +201,7 @@ class Applying:
         if contract not in self._balances:
             self._balances[contract] = Balances(contract, self._known)
         try:
-            await self._balances[contract].apply(self._db, moves, self._behind)
+            await self._balances[contract].apply(moves, self._behind)
         except Unpaid as error:
             stamp = next(stamp for stamp in blocks if stamp.number == error.block_number)
             with _naming(stamp, error.event):

@@ -192,7 +192,7 @@ class Book:
 
 
 class Known:
-    """What balances were after the last transaction, and the sum over all rows, so that the next need not ask for them
+    """What balances are after the last transaction, and the sum over all rows, so that the next need not ask for them
     again; of no use to any but the one that follows it."""
 
     def __init__(self) -> None:
@@ -203,11 +203,13 @@ class Known:
 
     def begin(self, at: bytes) -> None:
         """A transaction begins after this block; empty: after one that is nobody's, as when blocks are undone. Until
-        `keep` it may fail, and then nothing is known."""
+        `keep` nobody knows what they are."""
         if not at or at != self._at:
             self._books.clear()
             self.active.clear()
             self.sum = None
+        elif self.full:  # what does not fit is asked for again
+            self._books.clear()
         self._at = b""
 
     def of(self, contract: Erc6909) -> Book:
@@ -220,10 +222,8 @@ class Known:
         return sum(len(book.keys) for book in self._books.values()) > KNOWN
 
     def keep(self, at: bytes) -> None:
-        """The transaction is committed: they are those after this block. What does not fit is asked for again."""
+        """They are those after this block, as the database says once it has what is written of it."""
         self._at = at
-        if self.full:
-            self._books.clear()
 
 
 class Balances:
@@ -235,7 +235,7 @@ class Balances:
         self._book = known.of(contract)
         self._written: list[tuple[Ints, Ints, Ints]] = []  # numbers, what they were, and are
 
-    async def apply(self, db: Db, moves: Moves, behind: Behind) -> None:
+    async def apply(self, moves: Moves, behind: Behind[Db]) -> None:
         """The balances are those after these moves of the contract, in the order of the chain; their history is written
         behind. Raises Unpaid."""
         words = moves.data.view(">u8").reshape(-1, 8)
@@ -248,7 +248,7 @@ class Balances:
         keys["id"][:, 0] = keys["id"][:, 1] = named["id"]
         keys["whose"][:, 0], keys["whose"][:, 1] = named["from"], named["to"]
         await asyncio.sleep(0)  # what is written behind goes on
-        numbers = await self._numbers(db, keys.reshape(-1).view(f"V{_KEY}").tolist(), behind)
+        numbers = await self._numbers(keys.reshape(-1).view(f"V{_KEY}").tolist(), behind)
         await asyncio.sleep(0)
         owned = (keys["whose"] != np.void(ZERO_ADDRESS)).reshape(-1)
         deltas = np.stack((-amounts, amounts), axis=1).reshape(-1)
@@ -262,9 +262,9 @@ class Balances:
             at = np.flatnonzero(running < 0)[np.argmin(places[running < 0])]
             raise self._unpaid(moves, int(places[at] // 2), f"{running[at] - deltas[places[at]]}")
         self._book.held[numbers[places]] = running  # of each number its last stays
-        await behind.add(lambda: self._add_history(db, versions))
+        await behind.add(lambda db: self._add_history(db, versions))
 
-    def write(self, db: Db) -> Callable[[], Awaitable[None]]:
+    def write(self) -> Callable[[Db], Awaitable[None]]:
         """What makes the table have them. Raises, when called, what the database does about a row that breaks its
         rules."""
         book = self._book
@@ -273,7 +273,7 @@ class Balances:
         if len(numbers):
             book.stored[numbers] = held
             self._written.append((numbers, before, held))
-        return partial(self._write, db, numbers, before, held)
+        return partial(self._write, numbers, before, held)
 
     def __len__(self) -> int:
         """How many rows of the table are others; one that was written twice counts twice."""
@@ -286,7 +286,7 @@ class Balances:
                 opening = self._opening(number)
                 yield opening + b"%d}" % before if before else None, opening + b"%d}" % held if held else None
 
-    async def _write(self, db: Db, numbers: Ints, before: Ints, held: Ints) -> None:
+    async def _write(self, numbers: Ints, before: Ints, held: Ints, db: Db) -> None:
         table, rest, book = self._kind.table, self._kind.rest, self._book
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
         keys = map(book.keys.__getitem__, numbers[gone].tolist())
@@ -320,16 +320,15 @@ class Balances:
         key = self._book.keys[number]
         return self._kind.opening(_decimal(key[:_ID]), key[_ID:], *self._kind.rest)
 
-    async def _numbers(self, db: Db, keys: Sequence[bytes], behind: Behind) -> Ints:
+    async def _numbers(self, keys: Sequence[bytes], behind: Behind[Db]) -> Ints:
         """The keys' numbers; what is not known yet is read."""
         book, numbers = self._book, self._book.numbers
         wanted = sorted(set(keys).difference(numbers))
-        if wanted and not book.whole:
-            await behind.settle()
-        if wanted and book.whole is None:
+        db = await behind.settle() if wanted and not book.whole else None
+        if db is not None and book.whole is None:
             book.whole = not (await db.execute(sa.select(sa.exists().select_from(self._kind.table)))).scalar_one()
         book.add(wanted)
-        if not book.whole:
+        if db is not None and not book.whole:
             asked = [(key[:_ID], key[_ID:]) for key in wanted]
             for id_, whose, balance, *_ in await select_many(db, self._kind.table, asked):
                 book.held[numbers[id_ + whose]] = book.stored[numbers[id_ + whose]] = balance

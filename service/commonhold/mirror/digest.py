@@ -60,18 +60,17 @@ async def newest(db: ReadDb) -> bytes:
 
 
 async def advance(
-    db: Db,
     block_number: int,
     before: bytes,
     changed: Iterator[Elements],
     count: int,
-    behind: Behind,
+    behind: Behind[Db],
     *,
     more: bool = False,
     known: Known | None = None,
 ) -> bytes:
-    """The sum after `block_number` is kept, and given back; `changed`, of `count` rows at most, is what happened since
-    `before`, the newest one. behind: what is written meanwhile; all of it is done then.
+    """The sum after `block_number`, which is also kept, by a write behind; `changed`, of `count` rows at most, is what
+    happened since `before`, the newest one.
 
     `more`: the next range of a backfill follows at once. Where much has changed the sum is then left for the last of
     them, which takes it over all rows: cheaper than each row again in every range that changed it. known: tables that
@@ -85,18 +84,20 @@ async def advance(
         while part := list(islice(hashed, _IN_TURN)):
             total.add(part)
             await asyncio.sleep(0)  # what is written behind goes on
-        await behind.settle()
-        state = (await _recomputed(db, but=known or {}, total=total)).state()
+        state = (await _recomputed(await behind.settle(), but=known or {}, total=total)).state()
     else:
         total = LtHash(before)
         while some := list(islice(changed, _IN_TURN)):
             total = _moved(total, some)
             await asyncio.sleep(0)
         state = total.state()
-    await behind.settle()
-    if before == PENDING:
-        await db.execute(tables.digest.delete().where(tables.digest.c.sum == PENDING))
-    await put_many(db, tables.digest, [(block_number, state)])
+
+    async def keep(db: Db) -> None:
+        if before == PENDING:
+            await db.execute(tables.digest.delete().where(tables.digest.c.sum == PENDING))
+        await put_many(db, tables.digest, [(block_number, state)])
+
+    await behind.add(keep)
     return state
 
 

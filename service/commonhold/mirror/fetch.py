@@ -88,6 +88,11 @@ class Ahead:
         self._go_on(self._ready[-1] if self._ready else taken)
         return taken
 
+    @property
+    def next(self) -> Batch | None:
+        """What is taken next, where it is there."""
+        return self._ready[0] if self._ready else None
+
     async def soon(self, within_s: float) -> bool:
         """What is taken next is final, and there, or comes within so many seconds."""
         if not self._ready and self._task is not None and self._ranges:

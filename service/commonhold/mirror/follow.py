@@ -1,11 +1,12 @@
 """Follows the chain into the database, one transaction a step: events, rows, blocks and the cursor move together.
 
 A step appends the next block, or final ones in ranges, to what the cursor names. Where that is no longer the node's
-branch, the same transaction first undoes what came after the common ancestor. Between steps only what was fetched ahead
-is kept in memory, and used only where it continues the cursor: a follower that died and one that lived go on alike.
-Called by worker.py and the CLI.
+branch, the same transaction first undoes what came after the common ancestor. While one transaction is written the next
+is counted. Between steps only what was fetched and counted ahead is in memory, and used only where it continues the
+cursor: a follower that died and one that lived go on alike. Called by worker.py and the CLI.
 """
 
+import asyncio
 import math
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from commonhold.chain.span import LONGEST
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, losing_at_most_the_last, read, write
 from commonhold.errors import CommonholdError, Unavailable
-from commonhold.many import Raw, insert_columns, insert_many
+from commonhold.many import Raw, change, insert_columns, insert_many
 from commonhold.mirror import digest, history
 from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
@@ -108,6 +109,7 @@ class Follower:
         self._node_checked = False
         self._at: Position | None = None  # what this follower has committed last; others may have gone on
         self._known = Known()
+        self._prepared: _Work | None = None  # of the next transaction
         self.tally = tally or Tally()
 
     async def step(self) -> Progress:
@@ -138,6 +140,11 @@ class Follower:
         if batch is None:
             return _idle(at)
         return await self._append(at, ancestor.number, final, batch)
+
+    async def close(self) -> None:
+        """What was fetched and counted ahead is forgotten."""
+        self._ahead.drop()
+        await self._forget()
 
     async def _final(self, head: BlockStamp) -> BlockStamp:
         """The final block below this head, or the head where only final blocks are followed.
@@ -230,7 +237,7 @@ class Follower:
         """The cursor is at `new`, if it stood where we read it, and is still ours."""
         values = {"number": new.number, "hash": new.hash, "timestamp": new.timestamp, "finalized": new.finalized}
         where = {"was": at.number, "was_hash": at.hash, "of_chain": self._of[0], "of_deployment": self._of[1]}
-        return (await db.execute(_move(db.dialect.name), values | where)).first() is not None
+        return await change(db, _move(db.dialect.name), values | where) == 1
 
     async def _hashes(self, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32]:
         """Our blocks of the unfinalized window: none of them is ever missing."""
@@ -240,52 +247,127 @@ class Follower:
 
     async def _append(self, at: Position, ancestor: BlockNumber, final: BlockStamp, batch: Batch) -> Progress:
         """Undo, events, rows, blocks and cursor, in one transaction; of final blocks as many ranges as are there."""
-        began = self._clock()
-        first = now = _after(at, batch, final)
+        new: Position | None = None
         self._at = None
-        self._known.begin(at.hash if ancestor == at.number else b"")
-        async with write(self._engine) as db, Behind() as behind:
-            # First, since it makes any other follower wait: only one of them finds the cursor where it was.
-            if not await self._move_cursor(db, at, first):
-                return _idle(at)
-            if ancestor < at.number:
-                await _rewind(db, ancestor)
-            applying = Applying(db, self._known, behind)
-            following: Batch | None = batch
-            while following is not None:
-                now = _after(at, following, final)
-                await behind.add(partial(_insert, db, following))
-                await applying.take(following.happened)
-                following = await self._following(now, final, applying, ancestor, began)
-            await applying.finish(more=now.number < final.number)
-            if now != first:
-                await self._move_cursor(db, first, now)
-            if now.finalized > at.finalized:
-                await _finalize(db, at.finalized, now.finalized, final)
-        self._known.keep(now.hash)
-        self._at = now
-        progress = Progress(BlockNumber(ancestor + 1), now.number, applying.events, rewound=at.number - ancestor)
+        work = await self._work(batch, at.hash if ancestor == at.number else b"")
+        try:
+            async with write(self._engine) as db:
+                new = await self._write(db, at, ancestor, final, work)
+            self._at = new
+        finally:
+            await work.close()
+            if self._at is None:  # whatever is stored now, it need not be what was counted
+                await self._forget()
+        if new is None:
+            return _idle(at)
+        events = work.applying.events
+        progress = Progress(BlockNumber(ancestor + 1), new.number, events, rewound=at.number - ancestor)
         self.tally.add(progress)
         return progress
+
+    async def _write(
+        self, db: Db, at: Position, ancestor: BlockNumber, final: BlockStamp, work: "_Work"
+    ) -> Position | None:
+        """Where the mirror stands after this transaction; None: another follower has moved the cursor."""
+        began = self._clock()
+        first = now = _after(at, work.batch, final)
+        # First, since it makes any other follower wait: only one of them finds the cursor where it was.
+        if not await self._move_cursor(db, at, first):
+            return None
+        if ancestor < at.number:
+            await _rewind(db, ancestor)
+        work.behind.open(db)
+        await work.begun
+        if work.batch.final:
+            while following := await self._following(now, final, work.applying, ancestor, began):
+                await work.take(following)
+                now = _after(at, following, final)
+            await work.finish(more=now.number < final.number)
+        self._prepare(now.hash)
+        await work.applying.written()
+        if now != first:
+            await self._move_cursor(db, first, now)
+        if now.finalized > at.finalized:
+            await _finalize(db, at.finalized, now.finalized, final)
+        return now
+
+    async def _forget(self) -> None:
+        """Nothing is known of balances, and nothing counted ahead."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            await prepared.close()
+        self._known = Known()
+
+    async def _work(self, batch: Batch, after: bytes) -> "_Work":
+        """The work on this batch: begun already, or begun now. after: what balances are known for; see Known.begin."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            if prepared.batch is batch and after:
+                return prepared
+            await prepared.close()
+        return _Work(batch, self._known, after)
+
+    def _prepare(self, after: bytes) -> None:
+        """The work on the batch after this block, if it is there, begins while what came before is written."""
+        following = self._ahead.next
+        if following is not None and following.parent == after:
+            self._prepared = _Work(following, self._known, after)
 
     async def _following(
         self, now: Position, final: BlockStamp, applying: Applying, ancestor: BlockNumber, began: float
     ) -> Batch | None:
         """The next range of final blocks, where the transaction is to go on with it."""
         if (
-            applying.events < MANY
+            now.number < final.number
+            and applying.events < MANY
             and applying.others < OTHERS
             and not self._known.full
             and now.number - ancestor < self._max_range
             and self._clock() - began < LONG_S
-            and now.number < final.number
             and await self._ahead.soon(SOON_S)
         ):
             return await self._ahead.take(now.hash)
         return None
 
 
-async def _insert(db: Db, batch: Batch) -> None:
+class _Work:
+    """What one transaction does with a batch, and with those that follow it: all but the cursor. It begins at once with
+    what can be had from memory; the rest waits until `behind` is opened."""
+
+    def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
+        """after: as Known.begin."""
+        known.begin(after)
+        self.batch = batch
+        self.behind = Behind[Db]()
+        self.applying = Applying(known, self.behind)
+        self._known = known
+        self._last = batch.parent
+        self.begun = asyncio.create_task(self._begin())
+
+    async def take(self, batch: Batch) -> None:
+        """This batch is next."""
+        self._last = batch.blocks[-1].hash
+        await self.behind.add(partial(_insert, batch))
+        await self.applying.take(batch.happened)
+
+    async def finish(self, *, more: bool = False) -> None:
+        """All of it is counted; the next transaction can be. `more`: as digest.advance."""
+        await self.applying.finish(more=more)
+        self._known.keep(self._last)
+
+    async def close(self) -> None:
+        """What is not done is not done any more."""
+        self.begun.cancel()
+        await asyncio.gather(self.begun, return_exceptions=True)
+        await self.behind.close()
+
+    async def _begin(self) -> None:
+        await self.take(self.batch)
+        if not self.batch.final:  # none follows it in the same transaction
+            await self.finish()
+
+
+async def _insert(batch: Batch, db: Db) -> None:
     """Blocks and events stand in their tables."""
     await insert_many(db, block, [_block_row(stamp) for stamp in batch.blocks])
     await insert_many(db, event, batch.rows)
@@ -295,14 +377,14 @@ async def _insert(db: Db, batch: Batch) -> None:
 
 @cache
 def _move(dialect: str) -> sa.UpdateBase:
-    """The cursor moves from where it was; by the way, which is a round trip less, the commit need not wait."""
-    return (
+    """The cursor moves from where it was."""
+    moves = (
         cursor.update()
         .where(cursor.c.number == sa.bindparam("was"), cursor.c.hash == sa.bindparam("was_hash"))
         .where(cursor.c.chain_id == sa.bindparam("of_chain"), cursor.c.deployment == sa.bindparam("of_deployment"))
         .values({name: sa.bindparam(name) for name in ("number", "hash", "timestamp", "finalized")})
-        .returning(losing_at_most_the_last(dialect))
     )
+    return losing_at_most_the_last(moves, dialect)
 
 
 def _after(at: Position, batch: Batch, final: BlockStamp) -> Position:

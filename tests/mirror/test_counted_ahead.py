@@ -1,0 +1,130 @@
+"""What is counted while the transaction before is written is used where that one came to be, and nowhere else."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commonhold.chain.rpc import Rpc
+from commonhold.db import read
+from commonhold.mirror import read as mirror
+from commonhold.mirror.follow import Follower
+from commonhold.mirror.step import MirrorBroken
+from tests.actors import Deployed, address_of
+from tests.bench.made_up_node import SLOTS, served
+from tests.chain.lying import changed, lying
+from tests.conftest import MADE_UP_EVENTS, Databases
+from tests.mirror.following import catch_up, whole
+from tests.mirror.test_follow import CommitFaults, Lost
+
+pytestmark = pytest.mark.chain
+
+NOT_FINAL = 2 * SLOTS  # blocks at the end, of some 100 transfers each
+
+
+@pytest_asyncio.fixture
+async def url(made_up_chain: Path) -> AsyncIterator[str]:
+    async with served(made_up_chain, MADE_UP_EVENTS // 2) as url:
+        yield url
+
+
+class Counting(Follower):
+    """Tells whether the next transaction is counted already."""
+
+    @property
+    def is_ahead(self) -> bool:
+        return self._prepared is not None
+
+
+async def test_a_transaction_that_failed_is_done_again_whatever_was_counted_after_it(
+    url: str, deployed: Deployed, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, undisturbed = await databases(), await databases()
+    faults, failed = CommitFaults(engine, monkeypatch), 0
+    async with Rpc(url) as rpc, Rpc(url) as other:
+        await catch_up(Follower(other, deployed.deployment, undisturbed))
+        follower = Counting(rpc, deployed.deployment, engine)
+        for turn in range(10 * NOT_FINAL):
+            faults.fault = (None, "failed, not stored", None, None, "failed, but stored")[turn % 5]
+            failed += follower.is_ahead and faults.fault is not None
+            try:
+                if (await follower.step()).idle and faults.fault is None:
+                    break
+            except Lost:
+                assert not follower.is_ahead
+
+    assert failed > NOT_FINAL // 4
+    assert await whole(engine) == await whole(undisturbed)
+
+
+async def test_two_that_count_ahead_of_each_other_write_what_one_does(
+    url: str, deployed: Deployed, databases: Databases
+) -> None:
+    engine, undisturbed = await databases(), await databases()
+    random, ahead, idle = Random("ahead"), 0, 0
+    async with Rpc(url) as rpc, Rpc(url) as other:
+        await catch_up(Follower(other, deployed.deployment, undisturbed))
+        two = [Counting(each, deployed.deployment, engine) for each in (rpc, other)]
+        while idle < 2:
+            follower = random.choice(two)
+            ahead += follower.is_ahead
+            for _ in range(random.randrange(1, 4)):
+                idle = idle + 1 if (await follower.step()).idle else 0
+
+    assert ahead > NOT_FINAL // 8
+    assert await whole(engine) == await whole(undisturbed)
+
+
+async def test_what_was_counted_ahead_is_forgotten_when_it_is_closed(
+    url: str, deployed: Deployed, databases: Databases
+) -> None:
+    engine, undisturbed = await databases(), await databases()
+    closed = 0
+    async with Rpc(url) as rpc, Rpc(url) as other:
+        await catch_up(Follower(other, deployed.deployment, undisturbed))
+        idle = False
+        while not idle:
+            follower = Counting(rpc, deployed.deployment, engine)
+            for _ in range(4):
+                idle = (await follower.step()).idle
+            closed += follower.is_ahead
+            await follower.close()
+            assert not follower.is_ahead
+
+    assert closed > NOT_FINAL // 8
+    assert await whole(engine) == await whole(undisturbed)
+
+
+async def test_a_block_that_breaks_a_rule_stops_the_mirror_before_it_though_it_was_counted_ahead(
+    deployed: Deployed, engine: AsyncEngine
+) -> None:
+    await deployed.admit("owner")
+    asset = await deployed.register_data("owner")
+    for _ in range(6):
+        await deployed.send("owner", "Ledger", "transfer", address_of("owner"), asset, 1)
+    bad = (await deployed.rpc.head()).number - 2
+
+    def unpaid(logs: Any) -> Any:
+        """One more, of all that there can be."""
+        if logs and int(logs[0]["blockNumber"], 16) == bad:
+            logs.append(logs[0] | {"logIndex": "0x1", "data": logs[0]["data"][:66] + f"{2**62:064x}"})
+        return logs
+
+    async with lying(deployed.anvil.url, changed("eth_getLogs", unpaid)) as liar, Rpc(liar, verify_logs=False) as rpc:
+        follower = Counting(rpc, deployed.deployment, engine)
+        while (progress := await follower.step()).to_number < bad - 1:
+            assert not progress.idle
+        assert follower.is_ahead
+
+        for _ in range(2):
+            with pytest.raises(
+                MirrorBroken, match=rf"block {bad} .*units: expected at least {2**62}, got \d+; event: "
+            ):
+                await follower.step()
+
+    async with read(engine) as db:
+        assert (await mirror.position(db)).number == bad - 1
