@@ -1,9 +1,10 @@
 """Work on large answers in a second process, so that the next ones are fetched and the last ones written meanwhile.
 
-The work is the functions of bulk.py: bytes and numbers in, the same out, nothing kept. What is large goes through
-memory that both have, a part of it for each work under way, and only what is said about it through pipes: a pipe takes
-a megabyte in sixteen pieces. The process ends when its input does, so also when whoever started it is killed; a Ctrl-C
-is not its affair. Where it cannot be started, or ends, the work is done here: slower, with the same result.
+The work is the functions of bulk.py, the process is beside.py: bytes and numbers in, the same out, nothing kept. What
+is large goes through memory that both have, a part of it for each work under way, and only what is said about it
+through pipes: a pipe takes a megabyte in sixteen pieces. The process ends when its input does, so also when whoever
+started it is killed; a Ctrl-C is not its affair. Where it cannot be started, or ends, the work is done here: slower,
+with the same result.
 """
 
 import asyncio
@@ -15,24 +16,15 @@ import os
 import sys
 import tempfile
 from collections import deque
-from struct import Struct
 from typing import Any, Final
 
-from commonhold.chain import bulk
-from commonhold.errors import CommonholdError
+from commonhold.chain import beside, bulk
+from commonhold.chain.beside import LENGTH, PART, PARTS
 
 log = logging.getLogger(__name__)
 
 WORTH_IT: Final = 50_000  # bytes; what is smaller is done here before it would be there
-_LENGTH: Final = Struct(">Q")
 _BUFFER: Final = 1 << 23
-_PARTS: Final = 3  # of the memory: one is worked on, and others are filled and emptied meanwhile
-_PART: Final = 4 << 20  # bytes; only what is used takes memory
-
-# What to do, the part of the memory with what is given, how long it is there, and more. Part -1: what is given itself.
-_Asked = tuple[str, int, bytes | int, tuple[Any, ...]]
-# There is a result; it is in the same part; how long it is there, or it itself. Without a result: its error, and why.
-_Answer = tuple[bool, bool, Any]
 
 
 class Apart:
@@ -93,11 +85,11 @@ class Apart:
         return self._process is not None and not self._gone
 
     async def _start(self) -> asyncio.subprocess.Process:
-        file = _new_file(_PARTS * _PART)
+        file = _new_file(PARTS * PART)
         try:
-            memory = mmap.mmap(file, _PARTS * _PART)
+            memory = mmap.mmap(file, PARTS * PART)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "commonhold.chain.apart", str(file)),
+                *(sys.executable, "-m", "commonhold.chain.beside", str(file)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_BUFFER,
@@ -108,7 +100,7 @@ class Apart:
             os.close(file)
         # Not before it is there: whoever waits for it may give up, and the next one starts it again.
         self._memory = memory
-        for part in range(_PARTS):
+        for part in range(PARTS):
             self._free.put_nowait(part)
         return process
 
@@ -119,13 +111,13 @@ class Apart:
             raise EOFError
         answer: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, part))
-        asked: _Asked = work, -1, body, args
-        if len(body) <= _PART:
-            self._memory[part * _PART : part * _PART + len(body)] = body
+        asked: beside.Asked = work, -1, body, args
+        if len(body) <= PART:
+            self._memory[part * PART : part * PART + len(body)] = body
             asked = work, part, len(body), args
         said = marshal.dumps(asked)
         with contextlib.suppress(ConnectionError):  # `_read` finds out as well, and fails the answer
-            self._process.stdin.write(_LENGTH.pack(len(said)) + said)
+            self._process.stdin.write(LENGTH.pack(len(said)) + said)
             await self._process.stdin.drain()
         ok, result = await answer
         if ok:
@@ -136,11 +128,11 @@ class Apart:
         """Its answers, in the order of the questions."""
         try:
             while process.stdout and self._memory:
-                (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+                (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
                 ok, in_memory, result = marshal.loads(await process.stdout.readexactly(length))  # noqa: S302 - our own
                 waiting, part = self._waiting.popleft()
                 if in_memory:
-                    with memoryview(self._memory)[part * _PART : part * _PART + result] as there:
+                    with memoryview(self._memory)[part * PART : part * PART + result] as there:
                         result = marshal.loads(there)  # noqa: S302
                 self._free.put_nowait(part)
                 if not waiting.done():
@@ -161,36 +153,6 @@ class Apart:
         await self.close()
 
 
-def serve(file: int) -> None:
-    """Does the work that comes in, one after the other, until the input ends. `file`: what the memory is of."""
-    import gc
-
-    gc.disable()  # JSON has no cycles
-    memory = memoryview(mmap.mmap(file, _PARTS * _PART))
-    into, out = sys.stdin.buffer, sys.stdout.buffer
-    while len(head := into.read(_LENGTH.size)) == _LENGTH.size:
-        asked: _Asked = marshal.loads(into.read(_LENGTH.unpack(head)[0]))  # noqa: S302 - by who started this process
-        said = marshal.dumps(_answer(memory, *asked))
-        with contextlib.suppress(BrokenPipeError):
-            out.write(_LENGTH.pack(len(said)))
-            out.write(said)
-            out.flush()
-
-
-def _answer(memory: memoryview, work: str, part: int, body: bytes | int, args: tuple[Any, ...]) -> _Answer:
-    at = part * _PART
-    given = body if isinstance(body, bytes) else memory[at : at + body]
-    try:
-        result = bulk.WORK[work](given, *args)
-    except CommonholdError as error:
-        return False, False, (type(error).__name__, str(error))
-    packed = marshal.dumps(result)
-    if part < 0 or len(packed) > _PART:
-        return True, False, result
-    memory[at : at + len(packed)] = packed
-    return True, True, len(packed)
-
-
 def _new_file(size: int) -> int:
     """A file of so many bytes that no folder names: in memory, where the system has such."""
     if hasattr(os, "memfd_create"):
@@ -200,7 +162,3 @@ def _new_file(size: int) -> int:
             file = os.dup(there.fileno())
     os.ftruncate(file, size)
     return file
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]))
