@@ -29,6 +29,7 @@ from commonhold.units import Address
 
 _ID: Final = 32  # bytes of a key; whose it is follows
 _KEY: Final = _ID + 20
+_AT_ONCE: Final = 10_000  # new balances: 1 MB
 KNOWN: Final = 1 << 17  # balances kept in memory: 25 MB
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -293,9 +294,11 @@ class Balances:
         await delete_many(db, table, [(key[:_ID], key[_ID:]) for key in keys])
         if other.any():
             await update_columns(db, table, [*book.columns(numbers[other]), held[other], *rest])
-        if new.any():  # as the index has them: each page of it is touched once
-            order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]))
-            await insert_columns(db, table, [*book.columns(numbers[order]), held[order], *rest])
+        # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.
+        order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]), np.int64)
+        for start in range(0, len(order), _AT_ONCE):
+            some = order[start : start + _AT_ONCE]
+            await insert_columns(db, table, [*book.columns(numbers[some]), held[some], *rest])
 
     async def _add_history(self, db: Db, versions: "_Versions") -> None:
         table, rest, book = HISTORY[self._kind.table.name], self._kind.rest, self._book

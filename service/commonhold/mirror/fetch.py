@@ -40,6 +40,11 @@ class Batch:
     rows: Sequence[Raw]
     happened: Happened
 
+    @property
+    def ends(self) -> tuple[bytes, bytes]:
+        """Hashes of the block that it follows and of its last one: with the same ends it is of the same blocks."""
+        return self.parent, self.blocks[-1].hash
+
 
 class Ahead:
     """What comes next, fetched before it is asked for."""

@@ -6,13 +6,12 @@ is counted. Between steps only what was fetched and counted ahead is in memory, 
 cursor: a follower that died and one that lived go on alike. Called by worker.py and the CLI.
 """
 
-import asyncio
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Final
 
 import sqlalchemy as sa
@@ -24,14 +23,13 @@ from commonhold.chain.span import LONGEST
 from commonhold.chain.stamp import BlockStamp, Tier
 from commonhold.db import Db, losing_at_most_the_last, read, write
 from commonhold.errors import CommonholdError, Unavailable
-from commonhold.many import Raw, change, insert_columns, insert_many
+from commonhold.many import change, insert_many
 from commonhold.mirror import digest, history
-from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
-from commonhold.mirror.behind import Behind
-from commonhold.mirror.fetch import Ahead, Batch
+from commonhold.mirror.fetch import Ahead
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
+from commonhold.mirror.work import Work, block_row
 from commonhold.units import BlockNumber, Hash32, hex_text
 
 CursorRow = sa.Row[tuple[int, int, bytes, BlockNumber, BlockNumber, Hash32, int, BlockNumber]]
@@ -109,7 +107,7 @@ class Follower:
         self._node_checked = False
         self._at: Position | None = None  # what this follower has committed last; others may have gone on
         self._known = Known()
-        self._prepared: _Work | None = None  # of the next transaction
+        self._prepared: Work | None = None  # of the next transaction
         self.tally = tally or Tally()
 
     async def step(self) -> Progress:
@@ -122,9 +120,9 @@ class Follower:
             await self._rpc.check(self._deployment)
             self._node_checked = True
         at = (self._at if self._ahead.edge else None) or await self._position()
-        batch = await self._ahead.take(at.hash) if self._still_good() else None
-        if batch is not None and self._ahead.final is not None:
-            return await self._append(at, at.number, self._ahead.final, batch)
+        work = await self._next(at.hash) if self._still_good() else None
+        if work is not None and self._ahead.final is not None:
+            return await self._append(at, at.number, self._ahead.final, work)
 
         head = await self._rpc.head(self._tier)
         ancestor = await self._ancestor(at, head)
@@ -136,10 +134,10 @@ class Follower:
             self._ahead.aim(head, final)
         else:
             self._ahead.start(ancestor, head, final)
-        batch = await self._ahead.take(ancestor.hash)
-        if batch is None:
+        work = await self._next(ancestor.hash, undoes=ancestor.number < at.number)
+        if work is None:
             return _idle(at)
-        return await self._append(at, ancestor.number, final, batch)
+        return await self._append(at, ancestor.number, final, work)
 
     async def close(self) -> None:
         """What was fetched and counted ahead is forgotten."""
@@ -195,7 +193,7 @@ class Follower:
             async with write(self._engine) as db:
                 at = {"number": before.number, "hash": before.hash, "timestamp": before.timestamp}
                 await db.execute(cursor.insert(), row | at | {"finalized": before.number})
-                await insert_many(db, block, [_block_row(before)])
+                await insert_many(db, block, [block_row(before)])
         except sa.exc.IntegrityError:
             pass  # another follower was first; whether it follows the same deployment is checked next
         found = await self._cursor()
@@ -245,11 +243,10 @@ class Follower:
             found = await db.execute(sa.select(block.c.number, block.c.hash).where(block.c.number.between(low, high)))
             return {number: Hash32(hash_) for number, hash_ in found}
 
-    async def _append(self, at: Position, ancestor: BlockNumber, final: BlockStamp, batch: Batch) -> Progress:
+    async def _append(self, at: Position, ancestor: BlockNumber, final: BlockStamp, work: Work) -> Progress:
         """Undo, events, rows, blocks and cursor, in one transaction; of final blocks as many ranges as are there."""
         new: Position | None = None
         self._at = None
-        work = await self._work(batch, at.hash if ancestor == at.number else b"")
         try:
             async with write(self._engine) as db:
                 new = await self._write(db, at, ancestor, final, work)
@@ -266,11 +263,11 @@ class Follower:
         return progress
 
     async def _write(
-        self, db: Db, at: Position, ancestor: BlockNumber, final: BlockStamp, work: "_Work"
+        self, db: Db, at: Position, ancestor: BlockNumber, final: BlockStamp, work: Work
     ) -> Position | None:
         """Where the mirror stands after this transaction; None: another follower has moved the cursor."""
         began = self._clock()
-        first = now = _after(at, work.batch, final)
+        first = now = _after(at, work.last, final)
         # First, since it makes any other follower wait: only one of them finds the cursor where it was.
         if not await self._move_cursor(db, at, first):
             return None
@@ -278,10 +275,9 @@ class Follower:
             await _rewind(db, ancestor)
         work.behind.open(db)
         await work.begun
-        if work.batch.final:
-            while following := await self._following(now, final, work.applying, ancestor, began):
-                await work.take(following)
-                now = _after(at, following, final)
+        if work.final:
+            while await self._goes_on(work, final, ancestor, began):
+                now = _after(at, work.last, final)
             await work.finish(more=now.number < final.number)
         self._prepare(now.hash)
         await work.applying.written()
@@ -298,81 +294,39 @@ class Follower:
             await prepared.close()
         self._known = Known()
 
-    async def _work(self, batch: Batch, after: bytes) -> "_Work":
-        """The work on this batch: begun already, or begun now. after: what balances are known for; see Known.begin."""
+    async def _next(self, after: Hash32, *, undoes: bool = False) -> Work | None:
+        """The work on the blocks after this one, begun already or begun now; None: none are under way. `undoes`: it
+        comes after others that are undone. The batch is in nobody's hands but the work's, which lets go of it."""
+        batch = await self._ahead.take(after)
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
-            if prepared.batch is batch and after:
+            if batch is not None and prepared.blocks == batch.ends and not undoes:
                 return prepared
             await prepared.close()
-        return _Work(batch, self._known, after)
+        return None if batch is None else Work(batch, self._known, b"" if undoes else after)
 
     def _prepare(self, after: bytes) -> None:
         """The work on the batch after this block, if it is there, begins while what came before is written."""
         following = self._ahead.next
         if following is not None and following.parent == after:
-            self._prepared = _Work(following, self._known, after)
+            self._prepared = Work(following, self._known, after)
 
-    async def _following(
-        self, now: Position, final: BlockStamp, applying: Applying, ancestor: BlockNumber, began: float
-    ) -> Batch | None:
-        """The next range of final blocks, where the transaction is to go on with it."""
+    async def _goes_on(self, work: Work, final: BlockStamp, ancestor: BlockNumber, began: float) -> bool:
+        """The transaction has taken the next range of final blocks, too; False: it is to end."""
         if (
-            now.number < final.number
-            and applying.events < MANY
-            and applying.others < OTHERS
+            work.last.number < final.number
+            and work.applying.events < MANY
+            and work.applying.others < OTHERS
             and not self._known.full
-            and now.number - ancestor < self._max_range
+            and work.last.number - ancestor < self._max_range
             and self._clock() - began < LONG_S
             and await self._ahead.soon(SOON_S)
         ):
-            return await self._ahead.take(now.hash)
-        return None
-
-
-class _Work:
-    """What one transaction does with a batch, and with those that follow it: all but the cursor. It begins at once with
-    what can be had from memory; the rest waits until `behind` is opened."""
-
-    def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
-        """after: as Known.begin."""
-        known.begin(after)
-        self.batch = batch
-        self.behind = Behind[Db]()
-        self.applying = Applying(known, self.behind)
-        self._known = known
-        self._last = batch.parent
-        self.begun = asyncio.create_task(self._begin())
-
-    async def take(self, batch: Batch) -> None:
-        """This batch is next."""
-        self._last = batch.blocks[-1].hash
-        await self.behind.add(partial(_insert, batch))
-        await self.applying.take(batch.happened)
-
-    async def finish(self, *, more: bool = False) -> None:
-        """All of it is counted; the next transaction can be. `more`: as digest.advance."""
-        await self.applying.finish(more=more)
-        self._known.keep(self._last)
-
-    async def close(self) -> None:
-        """What is not done is not done any more."""
-        self.begun.cancel()
-        await asyncio.gather(self.begun, return_exceptions=True)
-        await self.behind.close()
-
-    async def _begin(self) -> None:
-        await self.take(self.batch)
-        if not self.batch.final:  # none follows it in the same transaction
-            await self.finish()
-
-
-async def _insert(batch: Batch, db: Db) -> None:
-    """Blocks and events stand in their tables."""
-    await insert_many(db, block, [_block_row(stamp) for stamp in batch.blocks])
-    await insert_many(db, event, batch.rows)
-    for columns in batch.happened.moves.rows():
-        await insert_columns(db, event, columns)
+            following = await self._ahead.take(work.last.hash)
+            if following is not None:
+                await work.take(following)
+            return following is not None
+        return False
 
 
 @cache
@@ -387,9 +341,8 @@ def _move(dialect: str) -> sa.UpdateBase:
     return losing_at_most_the_last(moves, dialect)
 
 
-def _after(at: Position, batch: Batch, final: BlockStamp) -> Position:
-    """Where the mirror stands after `at` and this batch."""
-    new = batch.blocks[-1]
+def _after(at: Position, new: BlockStamp, final: BlockStamp) -> Position:
+    """Where the mirror stands after `at` and the blocks up to this one."""
     return Position(new.number, new.hash, new.timestamp, BlockNumber(max(at.finalized, min(final.number, new.number))))
 
 
@@ -413,10 +366,6 @@ async def _finalize(db: Db, old: BlockNumber, new: BlockNumber, final: BlockStam
     await digest.prune(db, old, new)
     has_events = sa.exists().where(event.c.block_number == block.c.number)
     await db.execute(block.delete().where(block.c.number >= old, block.c.number < new, ~has_events))
-
-
-def _block_row(stamp: BlockStamp) -> Raw:
-    return stamp.number, stamp.hash, stamp.parent, stamp.timestamp
 
 
 def _idle(at: Position) -> Progress:

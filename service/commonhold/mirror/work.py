@@ -1,0 +1,63 @@
+"""What one transaction of follow.py does, but for the cursor: counted from memory, written behind. Commits nothing."""
+
+import asyncio
+from functools import partial
+
+from commonhold.chain.stamp import BlockStamp
+from commonhold.db import Db
+from commonhold.many import Raw, insert_columns, insert_many
+from commonhold.mirror.apply import Applying
+from commonhold.mirror.balances import Known
+from commonhold.mirror.behind import Behind
+from commonhold.mirror.fetch import Batch
+from commonhold.mirror.tables import block, event
+
+
+class Work:
+    """What one transaction does with a batch, and with those that follow it: all but the cursor. It begins at once with
+    what can be had from memory; the rest waits until `behind` is opened."""
+
+    def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
+        """after: as Known.begin."""
+        known.begin(after)
+        self.blocks, self.final = batch.ends, batch.final
+        self.last = batch.blocks[-1]  # of those that it is about so far
+        self.behind = Behind[Db]()
+        self.applying = Applying(known, self.behind)
+        self._known = known
+        self.begun = asyncio.create_task(self._begin(batch))
+
+    async def take(self, batch: Batch) -> None:
+        """This batch is next."""
+        self.last = batch.blocks[-1]
+        await self.behind.add(partial(_insert, batch))
+        await self.applying.take(batch.happened)
+
+    async def finish(self, *, more: bool = False) -> None:
+        """All of it is counted; the next transaction can be. `more`: as digest.advance."""
+        await self.applying.finish(more=more)
+        self._known.keep(self.last.hash)
+
+    async def close(self) -> None:
+        """What is not done is not done any more."""
+        self.begun.cancel()
+        await asyncio.gather(self.begun, return_exceptions=True)
+        await self.behind.close()
+
+    async def _begin(self, batch: Batch) -> None:
+        await self.take(batch)
+        if not self.final:  # none follows it in the same transaction
+            await self.finish()
+
+
+async def _insert(batch: Batch, db: Db) -> None:
+    """Blocks and events stand in their tables."""
+    await insert_many(db, block, [block_row(stamp) for stamp in batch.blocks])
+    await insert_many(db, event, batch.rows)
+    for columns in batch.happened.moves.rows():
+        await insert_columns(db, event, columns)
+
+
+def block_row(stamp: BlockStamp) -> Raw:
+    """Of the table `block`."""
+    return stamp.number, stamp.hash, stamp.parent, stamp.timestamp
