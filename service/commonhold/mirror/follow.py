@@ -248,11 +248,14 @@ class Follower:
         new: Position | None = None
         self._at = None
         try:
-            async with write(self._engine) as db:
+            async with (
+                write(self._engine) as db,
+                work,
+            ):  # which ends before the transaction does: nothing comes after that
                 new = await self._write(db, at, ancestor, final, work)
             self._at = new
         finally:
-            await work.close()
+            await work.close()  # also where the transaction never began
             if self._at is None:  # whatever is stored now, it need not be what was counted
                 await self._forget()
         if new is None:

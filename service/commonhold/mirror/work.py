@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Self
 
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
@@ -15,7 +16,8 @@ from commonhold.mirror.tables import block, event
 
 class Work:
     """What one transaction does with a batch, and with those that follow it: all but the cursor. It begins at once with
-    what can be had from memory; the rest waits until `behind` is opened."""
+    what can be had from memory; the rest waits until `behind` is opened. A context manager, to be left when all is
+    done, or before the transaction is rolled back."""
 
     def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
         """after: as Known.begin."""
@@ -26,6 +28,12 @@ class Work:
         self.applying = Applying(known, self.behind)
         self._known = known
         self.begun = asyncio.create_task(self._begin(batch))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def take(self, batch: Batch) -> None:
         """This batch is next."""
