@@ -3,7 +3,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.db import read, write
+from commonhold.db import DatabaseUnavailable, read, write
 from commonhold.many import (
     COPY_FROM,
     SQLITE_ROWS,
@@ -87,3 +87,11 @@ async def test_rows_that_are_missing_are_told(engine: AsyncEngine) -> None:
     with pytest.raises(RowsMissing, match="holding: expected 2000 rows to change, got 0"):
         async with write(engine) as db:
             await update_columns(db, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True])
+
+
+@pytest.mark.parametrize("database_urls", ["sqlite"], indirect=True)
+async def test_a_connection_that_is_closed_is_waited_for(engine: AsyncEngine) -> None:
+    async with write(engine) as db:
+        await (await db.get_raw_connection()).driver_connection.close()  # type: ignore[union-attr]
+        with pytest.raises(DatabaseUnavailable, match=r"(?i)no active connection|connection closed"):
+            await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])

@@ -24,6 +24,7 @@ _PIECE = 1 << 18  # bytes of a COPY that are sent at once
 SQLITE_ROWS = 5_000  # whose values are in memory at once: 1.5 MB
 SQLITE_VALUES = 1_000  # in a statement; SQLite takes 32,766, and more at once are not faster
 
+_CLOSED: Final = ("no active connection", "connection closed")  # what SQLite's driver says with a ValueError
 _DIGITS: Final = 20  # of any signed number of 64 bits, with its sign
 
 Raw = tuple[Any, ...]  # values as the drivers take and give them
@@ -168,9 +169,9 @@ async def _driver(db: ReadDb, statement: str) -> AsyncIterator[Any]:
     """The driver's connection, in the transaction. Its errors leave as SQLAlchemy raises them, and as ours."""
     driver: Any = (await db.get_raw_connection()).driver_connection
     on_postgres = db.dialect.name == "postgresql"
-    if not (driver.is_in_transaction() if on_postgres else driver.in_transaction):
-        await db.execute(sa.select(1))  # SQLAlchemy begins a transaction with the first statement that it sees
     try:
+        if not (driver.is_in_transaction() if on_postgres else driver.in_transaction):
+            await db.execute(sa.select(1))  # SQLAlchemy begins a transaction with the first statement that it sees
         yield driver
     except asyncpg.IntegrityConstraintViolationError as error:
         raise sa.exc.IntegrityError(statement, None, error) from error
@@ -180,6 +181,10 @@ async def _driver(db: ReadDb, statement: str) -> AsyncIterator[Any]:
         raise DatabaseUnavailable(f"database, {statement:.80}: {error}") from error
     except asyncpg.PostgresError as error:
         raise sa.exc.DBAPIError(statement, None, error) from error
+    except ValueError as error:
+        if str(error).lower() not in _CLOSED:
+            raise
+        raise DatabaseUnavailable(f"database, {statement:.80}: {error}") from error
     except sqlite3.Error as error:
         raise sa.exc.DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=db.dialect) from error
 
@@ -190,7 +195,7 @@ def _length(columns: Sequence[Column]) -> int:
 
 def _parts(dialect: sa.Dialect, columns: Sequence[Column]) -> Iterable[Sequence[Column]]:
     """Some rows at a time, where each statement's are copied."""
-    at_once = _length(columns) if dialect.name == "postgresql" else SQLITE_ROWS
+    at_once = max(1, _length(columns)) if dialect.name == "postgresql" else SQLITE_ROWS
     for start in range(0, _length(columns), at_once):
         yield [column[start : start + at_once] if isinstance(column, np.ndarray) else column for column in columns]
 
