@@ -1,19 +1,29 @@
 """What is counted while the transaction before is written is used where that one came to be, and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commonhold import many
 from commonhold.chain.rpc import Rpc
-from commonhold.db import read
+from commonhold.chain.stamp import BlockStamp
+from commonhold.db import Db, read, write
 from commonhold.mirror import read as mirror
+from commonhold.mirror.apply import Happened
+from commonhold.mirror.balances import Known
+from commonhold.mirror.fetch import Batch
 from commonhold.mirror.follow import Follower
 from commonhold.mirror.step import MirrorBroken
+from commonhold.mirror.work import Work
+from commonhold.units import BlockNumber, Hash32
 from tests.actors import Deployed, address_of
 from tests.bench.made_up_node import SLOTS, served
 from tests.chain.lying import changed, lying
@@ -23,6 +33,8 @@ from tests.mirror.test_follow import CommitFaults, Lost
 
 pytestmark = pytest.mark.chain
 
+NOTHING = BlockStamp(BlockNumber(1), Hash32(bytes(32)), Hash32(bytes(32)), 0)
+EMPTY = Batch(False, bytes(32), [NOTHING], [], Happened.of([]))
 NOT_FINAL = 2 * SLOTS  # blocks at the end, of some 100 transfers each
 
 
@@ -77,6 +89,47 @@ async def test_two_that_count_ahead_of_each_other_write_what_one_does(
 
     assert ahead > NOT_FINAL // 8
     assert await whole(engine) == await whole(undisturbed)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_step_that_is_cancelled_twice_writes_nothing_after_its_transaction(
+    engine: AsyncEngine, turns: int
+) -> None:
+    """Whoever closes the work is cancelled, too, some turns later."""
+    async with write(engine) as db:
+        await db.execute(sa.text("CREATE TABLE written (number INTEGER)"))
+    begun = asyncio.Event()
+
+    async def insert(number: int, db: Db) -> None:
+        begun.set()
+        await many._execute(db, f"INSERT INTO written VALUES ({number})")
+        await many._execute(db, f"INSERT INTO written VALUES ({number})")
+
+    class Endless(Work):
+        """Has always more to write."""
+
+        async def _begin(self, _: object) -> None:
+            for number in range(1_000):
+                await self.behind.add(partial(insert, number))
+
+    async def step() -> None:
+        work = Endless(EMPTY, Known(), b"")
+        async with write(engine) as db, work:
+            work.behind.open(db)
+            await work.begun
+
+    stepping = asyncio.create_task(step())
+    await begun.wait()
+    for _ in range(2):
+        stepping.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await stepping
+
+    await asyncio.sleep(0.01)
+    async with write(engine) as db:
+        assert (await db.execute(sa.text("SELECT * FROM written"))).all() == []
 
 
 async def test_what_was_counted_ahead_is_forgotten_when_it_is_closed(

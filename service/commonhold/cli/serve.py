@@ -108,7 +108,7 @@ async def _serve(settings: Settings) -> None:
         settings = settings.model_copy(update={"port": port_of(listener)})
         async with AsyncExitStack() as stack:
             state = await open_state(settings, stack)
-            stages = make_stages(settings, state)
+            stages = make_stages(settings, state, stack)
             state.faults = lambda: worker.faults(stages)
             state.integrity = lambda: worker.integrity_faults(stages)
             _introduce(settings, state)
@@ -172,8 +172,10 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     # The first step refuses another chain, another deployment and another database, before anybody is answered.
     tally, started = Tally(), time.monotonic()
     follower = Follower(rpc, deployment, engine, tier=settings.tier, tally=tally)
-    await follower.step()
-    await follower.close()
+    try:
+        await follower.step()
+    finally:
+        await follower.close()
     if tally.events:
         tally.first_row_ms = round(1_000 * (time.monotonic() - started))
     sender = Sender(rpc, relayer, deployment) if relayer else None
@@ -199,7 +201,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> "AppState":
     )
 
 
-def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
+def make_stages(settings: Settings, state: "AppState", stack: AsyncExitStack) -> list[worker.Stage]:
     """The loops of a service: following always, settling and anchoring when there is an account that can send."""
     from commonhold import db
     from commonhold.access import issue
@@ -207,6 +209,7 @@ def make_stages(settings: Settings, state: "AppState") -> list[worker.Stage]:
     from commonhold.mirror.spot import spot_check
 
     follower = Follower(state.rpc, state.deployment, state.engine, tier=settings.tier, tally=state.tally)
+    stack.push_async_callback(follower.close)
 
     started = told = time.monotonic()
 

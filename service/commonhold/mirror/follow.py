@@ -255,9 +255,11 @@ class Follower:
                 new = await self._write(db, at, ancestor, final, work)
             self._at = new
         finally:
-            await work.close()  # also where the transaction never began
-            if self._at is None:  # whatever is stored now, it need not be what was counted
-                await self._forget()
+            try:
+                await work.close()  # also where the transaction never began
+            finally:
+                if self._at is None:  # whatever is stored now, it need not be what was counted
+                    await self._forget()
         if new is None:
             return _idle(at)
         events = work.applying.events
@@ -292,20 +294,20 @@ class Follower:
 
     async def _forget(self) -> None:
         """Nothing is known of balances, and nothing counted ahead."""
-        prepared, self._prepared = self._prepared, None
+        prepared, self._prepared, self._known = self._prepared, None, Known()
         if prepared is not None:
             await prepared.close()
-        self._known = Known()
 
     async def _next(self, after: Hash32, *, undoes: bool = False) -> Work | None:
         """The work on the blocks after this one, begun already or begun now; None: none are under way. `undoes`: it
         comes after others that are undone. The batch is in nobody's hands but the work's, which lets go of it."""
         batch = await self._ahead.take(after)
-        prepared, self._prepared = self._prepared, None
+        prepared = self._prepared
+        if prepared is not None and batch is not None and prepared.blocks == batch.ends and not undoes:
+            self._prepared = None
+            return prepared
         if prepared is not None:
-            if batch is not None and prepared.blocks == batch.ends and not undoes:
-                return prepared
-            await prepared.close()
+            await self._forget()
         return None if batch is None else Work(batch, self._known, b"" if undoes else after)
 
     def _prepare(self, after: bytes) -> None:

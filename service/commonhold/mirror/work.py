@@ -49,8 +49,10 @@ class Work:
     async def close(self) -> None:
         """What is not done is not done any more."""
         self.begun.cancel()
-        await asyncio.gather(self.begun, return_exceptions=True)
-        await self.behind.close()
+        try:
+            await asyncio.gather(self.begun, return_exceptions=True)
+        finally:  # whoever closes it may be cancelled, too
+            await self.behind.close()
 
     async def _begin(self, batch: Batch) -> None:
         await self.take(batch)
