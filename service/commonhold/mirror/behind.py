@@ -45,9 +45,8 @@ class Behind(Generic[T]):
 
     async def settle(self) -> T:
         """All of them are done: the connection, free until the next is added. Raises what one of them raised."""
-        last, self._last = self._last, None
-        if last is not None:
-            await last
+        if self._last is not None:
+            await self._last
         return await self._there()
 
     async def close(self) -> None:
