@@ -1,5 +1,5 @@
-"""Many rows at once, in the fastest way that each database has: COPY and one statement for all rows on PostgreSQL, one
-statement for all on SQLite. For the mirror, which spends its time here. Commits nothing.
+"""Many rows at once, in the fastest way that each database has: one statement for all of them, or PostgreSQL's COPY.
+For the mirror, which spends its time here. Commits nothing.
 
 Rows and keys are values as the drivers take them, in the order of the table's columns: U256 as 32 bytes. Whoever has
 columns instead gives numpy arrays. Raises sa.exc.IntegrityError about rows that break a rule.

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from commonhold.chain import apart as module
+from commonhold.chain import beside
 from commonhold.chain.apart import Apart
 from commonhold.chain.rpc import Rpc, RpcLied
 from commonhold.chain.trie import EMPTY_ROOT
@@ -118,7 +119,7 @@ async def test_work_goes_on_here_when_it_is_killed(apart: Apart) -> None:
     assert not is_there(pid)
 
 
-@pytest.mark.parametrize("more", [1, module.PART])
+@pytest.mark.parametrize("more", [1, beside.PART])
 async def test_what_is_larger_than_a_part_of_its_memory_goes_by_the_pipe(apart: Apart, more: int) -> None:
     empty = ((7, bytes(32), bytes(32), 0), EMPTY_ROOT, ())
     body = orjson.dumps([{"id": number, "result": []} for number in range(3)]) + b" " * more
@@ -131,7 +132,7 @@ async def test_what_is_larger_than_a_part_of_its_memory_goes_by_the_pipe(apart: 
 
 async def test_more_work_than_its_memory_has_parts_is_done_in_turn_and_goes_on_when_it_is_killed(apart: Apart) -> None:
     for kill in (False, True):
-        asked = [asyncio.create_task(missing(apart)) for _ in range(4 * module.PARTS)]
+        asked = [asyncio.create_task(missing(apart)) for _ in range(4 * beside.PARTS)]
         if kill and apart.pid is not None:
             await asyncio.sleep(0)
             os.kill(apart.pid, signal.SIGKILL)
@@ -152,14 +153,14 @@ async def test_a_start_that_was_given_up_leaves_each_part_once(apart: Apart) -> 
         await missing(apart)
 
     assert apart.pid is not None
-    assert sorted(apart._free.get_nowait() for _ in range(apart._free.qsize())) == list(range(module.PARTS))
+    assert sorted(apart._free.get_nowait() for _ in range(apart._free.qsize())) == list(range(beside.PARTS))
 
 
 async def test_it_ends_while_a_large_answer_is_on_its_way(apart: Apart) -> None:
     many = 180_000
     empty = ((7, bytes(32), bytes(32), 0), EMPTY_ROOT, ())
     body = orjson.dumps([{"id": number, "result": []} for number in range(many)])
-    assert len(body) > module.PART
+    assert len(body) > beside.PART
     asked = asyncio.create_task(apart.run("logs", body, 0, [empty] * many, (), "node"))
     await asyncio.sleep(0.5)
     pid = apart.pid

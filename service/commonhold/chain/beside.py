@@ -1,5 +1,5 @@
-"""The second process of apart.py, and what the two have agreed on. It imports as little as it can: 10 MB less than
-apart.py itself.
+"""The second process of apart.py, and what the two have agreed on. It imports as little as it can: not asyncio, which
+apart.py needs.
 """
 
 import contextlib

@@ -93,7 +93,7 @@ class Applying:
         else uses it until then but to `open` it, and nothing that is read or written comes before that."""
         self._known = known
         self._behind = behind
-        self._kept: Rows | None = None
+        self._kept: Rows | None = None  # had from `_rows`
         self._balances: dict[Erc6909, Balances] = {}
         self._stamps: tuple[BlockStamp, BlockStamp] | None = None  # of the first block and the last
         self.events = 0
@@ -147,10 +147,10 @@ class Applying:
                     *(self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
                 )
 
-    async def written(self) -> Db:
+    async def written(self) -> None:
         """The database has all of it, and is free for others."""
         with self._naming_blocks():
-            return await self._behind.settle()
+            await self._behind.settle()
 
     async def _rows(self) -> Rows:
         """The rows, with the database at their disposal until something is written behind."""

@@ -248,10 +248,7 @@ class Follower:
         new: Position | None = None
         self._at = None
         try:
-            async with (
-                write(self._engine) as db,
-                work,
-            ):  # which ends before the transaction does: nothing comes after that
+            async with write(self._engine) as db, work:  # in this order: nothing is written after the transaction
                 new = await self._write(db, at, ancestor, final, work)
             self._at = new
         finally:
@@ -281,7 +278,7 @@ class Follower:
         work.behind.open(db)
         await work.begun
         if work.final:
-            while await self._goes_on(work, final, ancestor, began):
+            while await self._take_more(work, final, ancestor, began):
                 now = _after(at, work.last, final)
             await work.finish(more=now.number < final.number)
         self._prepare(now.hash)
@@ -303,7 +300,7 @@ class Follower:
         comes after others that are undone. The batch is in nobody's hands but the work's, which lets go of it."""
         batch = await self._ahead.take(after)
         prepared = self._prepared
-        if prepared is not None and batch is not None and prepared.blocks == batch.ends and not undoes:
+        if prepared is not None and batch is not None and prepared.ends == batch.ends and not undoes:
             self._prepared = None
             return prepared
         if prepared is not None:
@@ -316,8 +313,8 @@ class Follower:
         if following is not None and following.parent == after:
             self._prepared = Work(following, self._known, after)
 
-    async def _goes_on(self, work: Work, final: BlockStamp, ancestor: BlockNumber, began: float) -> bool:
-        """The transaction has taken the next range of final blocks, too; False: it is to end."""
+    async def _take_more(self, work: Work, final: BlockStamp, ancestor: BlockNumber, began: float) -> bool:
+        """The next range of final blocks goes into the same transaction; False: this one is to end."""
         if (
             work.last.number < final.number
             and work.applying.events < MANY

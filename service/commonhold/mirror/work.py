@@ -22,7 +22,7 @@ class Work:
     def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
         """after: as Known.begin."""
         known.begin(after)
-        self.blocks, self.final = batch.ends, batch.final
+        self.ends, self.final = batch.ends, batch.final  # of the first
         self.last = batch.blocks[-1]  # of those that it is about so far
         self.behind = Behind[Db]()
         self.applying = Applying(known, self.behind)
