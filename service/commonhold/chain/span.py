@@ -27,7 +27,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 MAX_IN_FLIGHT: Final = 4  # requests at once
-ENOUGH: Final = 15_000  # logs in a span, more or less: one transaction's, 25 MB of memory
+ENOUGH: Final = 15_000  # logs in a span, more or less: 5 MB of memory once they are columns
 LONGEST: Final = 20_000  # blocks in a span: 1 MB for each batch of 100 headers under way
 MOST_TOLD: Final = 2_000  # blocks; public nodes refuse more
 BODY: Final = 1_000_000  # bytes of receipts that are asked for at once; four such are under way, each in a few copies
