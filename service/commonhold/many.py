@@ -6,9 +6,9 @@ columns instead gives numpy arrays. Raises sa.exc.IntegrityError about rows that
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import asyncpg
@@ -27,6 +27,7 @@ SQLITE_VALUES = 1_000  # in a statement; SQLite takes 32,766, and more at once a
 _CLOSED: Final = ("no active connection", "connection closed")  # what SQLite's driver says with a ValueError
 _DIGITS: Final = 20  # of any signed number of 64 bits, with its sign
 
+Write = Callable[[Db], Awaitable[object]]  # done once
 Raw = tuple[Any, ...]  # values as the drivers take and give them
 Column = np.ndarray[Any, Any] | bytes | str | int | None  # a value for each row, or the one that all have
 
@@ -49,23 +50,29 @@ async def insert_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
         await _for_all(db, _inserts(table, _given(db.dialect, table)), rows)
 
 
-async def insert_columns(db: Db, table: sa.Table, columns: Sequence[Column]) -> None:
-    """As `insert_many`, of columns: they go to the database as they lie in memory."""
-    if db.dialect.name == "postgresql" and _length(columns) >= COPY_FROM:
-        await _copy(db, table.name, _names(table), columns)
+def insert_columns(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
+    """As `insert_many`, of columns, which go to the database as they lie in memory: what does it, one after the other.
+    Each is made ready when it is asked for, and can be done later."""
+    if dialect.name == "postgresql" and _length(columns) >= COPY_FROM:
+        yield partial(_copy, table=table.name, names=_names(table), columns=columns)
         return
-    for some in _parts(db.dialect, columns):
-        rows, values = _packed(db.dialect, table, some)
-        await _execute(db, _inserts(table, rows), *values)
+    for some in _parts(dialect, columns):
+        rows, values = _packed(dialect, table, some)
+        yield partial(_execute, statement=_inserts(table, rows), values=values)
 
 
-async def update_columns(db: Db, table: sa.Table, columns: Sequence[Column]) -> None:
-    """The rows with these keys, which are in the table, have these values. Raises RowsMissing, where it would show."""
-    if db.dialect.name != "postgresql" or _length(columns) < UPDATE_FROM:
-        for some in _parts(db.dialect, columns):
-            rows, values = _packed(db.dialect, table, some)
-            await _execute(db, _puts(table, rows), *values)
+def update_columns(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
+    """The same; the rows with these keys, which are in the table, have these values. Raises RowsMissing, when it is
+    done, where it would show."""
+    if dialect.name == "postgresql" and _length(columns) >= UPDATE_FROM:
+        yield partial(_update_from_copy, table=table, columns=columns)
         return
+    for some in _parts(dialect, columns):
+        rows, values = _packed(dialect, table, some)
+        yield partial(_execute, statement=_puts(table, rows), values=values)
+
+
+async def _update_from_copy(db: Db, table: sa.Table, columns: Sequence[Column]) -> None:
     beside = f"new_{table.name}"
     await _execute(db, _beside(table, beside))
     await _copy(db, beside, _names(table), columns)
@@ -106,7 +113,7 @@ async def select_many(db: ReadDb, table: sa.Table, keys: Sequence[Raw]) -> list[
 async def change(db: Db, statement: sa.UpdateBase, values: Mapping[str, Any]) -> int:
     """How many rows the statement, of these parameters, changes. SQLAlchemy only puts it into words, once."""
     said, names, fixed = _said(db.dialect, statement)
-    return await _execute(db, said, *(values.get(name, fixed[name]) for name in names))
+    return await _execute(db, said, [values.get(name, fixed[name]) for name in names])
 
 
 @lru_cache(maxsize=20)
@@ -148,13 +155,13 @@ async def _stream(columns: Sequence[Column]) -> AsyncIterator[bytes]:
 async def _for_all(db: Db, statement: str, rows: Sequence[Raw]) -> None:
     """One statement for all rows: of an array for each column on PostgreSQL, of each row on SQLite."""
     if db.dialect.name == "postgresql":
-        await _execute(db, statement, *_by_column(rows))
+        await _execute(db, statement, _by_column(rows))
     else:
         async with _driver(db, statement) as driver:
             await driver.executemany(statement, rows)
 
 
-async def _execute(db: Db, statement: str, *values: Any) -> int:
+async def _execute(db: Db, statement: str, values: Sequence[Any] = ()) -> int:
     """How many rows it changed. Not by way of SQLAlchemy, which takes 0.2 ms for it: a block has ten."""
     async with _driver(db, statement) as driver:
         if db.dialect.name == "postgresql":
@@ -250,8 +257,8 @@ def _packed_for_postgres(given: Sequence[tuple[sa.Column[Any], str, Column]]) ->
             values.append(column.tobytes())
         else:
             shown.append(f'k."{of.name}"')
-            values.append(column.tolist())
-            arrays.append(f"${place}::{kind}[]")
+            values.append("{" + ",".join(map(str, column.tolist())) + "}")  # as text: the driver takes 1 us a number
+            arrays.append(f"${place}::text::{kind}[]")
             named.append(f'"{of.name}"')
     rows = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS k({', '.join([*named, 'place'])})"
     return f"SELECT {', '.join(shown)} FROM {rows}", values  # noqa: S608 - of our own tables' names

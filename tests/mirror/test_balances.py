@@ -125,7 +125,7 @@ async def apply_parts(db: Db, told: Told, size: int, known: Known, *, more: bool
     """These events in one transaction, `size` blocks at a time."""
     numbers = sorted({block.number for block, _ in told})
     async with Behind[Db]() as behind:
-        applying = Applying(known, behind.open(db))
+        applying = Applying(known, behind.open(db), db.dialect)
         for start in range(0, len(numbers), size):
             await applying.take(Happened.of([o for o in told if o[0].number in numbers[start : start + size]]))
         await applying.finish(more=more)
@@ -168,7 +168,7 @@ async def test_one_transfer_alone_after_what_it_refers_to_in_one_transaction(
     first = next(place for place, event in enumerate(TOLD) if place > made and isinstance(event, Transfer))
     told: Told = [(stamp(number), event) for number, event in enumerate(TOLD[: first + 2], start=1)]
     async with write(engine) as db, Behind[Db]() as behind:
-        applying = Applying(Known(), behind.open(db))
+        applying = Applying(Known(), behind.open(db), db.dialect)
         for part in (told[: first + 1], *([one] for one in told[first + 1 :])):
             await applying.take(Happened.of(part))
         alone = Transfer("Ledger", PROVIDER, PROVIDER, PEOPLE[0], NODE, 0)

@@ -1,11 +1,11 @@
 """What is written behind is written in order, once, and told of when it fails."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from commonhold.mirror.behind import Behind
+from commonhold.mirror.behind import Behind, one_by_one
 
 Done = list[int]  # what stands for a connection: what was written on it
 Write = Callable[[Done], Awaitable[None]]
@@ -71,6 +71,26 @@ async def test_closing_one_that_was_never_opened_does_nothing() -> None:
     assert done == []
 
 
+@pytest.mark.parametrize("turns", range(3))
+async def test_whoever_waits_for_room_goes_on_when_it_is_closed_and_nothing_is_done(turns: int) -> None:
+    behind, done = Behind[Done](), Done()
+
+    async def asked() -> None:
+        for number in range(10):
+            await behind.add(writes(number))
+
+    asking = asyncio.create_task(asked())
+    for _ in range(turns):  # before it begins, and later
+        await asyncio.sleep(0)
+    while not asking.done():
+        await behind.close()
+        await asyncio.sleep(0)
+
+    behind.open(done)
+    await asyncio.sleep(0.01)
+    assert done == []
+
+
 async def test_nothing_is_done_after_one_that_fails() -> None:
     done: Done = []
 
@@ -108,3 +128,19 @@ async def test_what_is_left_when_it_is_left_with_an_error_is_not_done() -> None:
     never.set()
     await asyncio.sleep(0.01)
     assert done == []
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_some_in_one_are_made_before_it_begins_or_each_at_its_turn(ready: bool) -> None:
+    done: Done = []
+    made: list[Done] = []
+
+    def some() -> Iterator[Write]:
+        for number in range(3):
+            made.append(done.copy())
+            yield writes(number)
+
+    await one_by_one(some(), ready=ready)(done)
+
+    assert done == [0, 1, 2]
+    assert made == ([[], [], []] if ready else [[], [0], [0, 1]])

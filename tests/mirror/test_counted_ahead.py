@@ -113,13 +113,13 @@ async def test_a_step_that_is_cancelled_twice_writes_nothing_after_its_transacti
                 await self.behind.add(partial(insert, number))
 
     async def step() -> None:
-        work = Endless(EMPTY, Known(), b"")
+        work = Endless(EMPTY, Known(), b"", engine.dialect)
         async with write(engine) as db, work:
             work.behind.open(db)
             await work.begun
 
     stepping = asyncio.create_task(step())
-    await begun.wait()
+    await asyncio.wait_for(begun.wait(), 10)
     for _ in range(2):
         stepping.cancel()
         for _ in range(turns):

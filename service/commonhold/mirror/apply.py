@@ -73,7 +73,7 @@ async def apply_all(db: Db, happened: Happened, *, known: Known | None = None) -
     Raises as `Applying`; the transaction can then only be rolled back.
     """
     async with Behind[Db]() as behind:
-        applying = Applying(known or Known(), behind.open(db))
+        applying = Applying(known or Known(), behind.open(db), db.dialect)
         await applying.take(happened)
         await applying.finish()
         await applying.written()
@@ -88,11 +88,13 @@ class Applying:
     database; the transaction can then only be rolled back.
     """
 
-    def __init__(self, known: Known, behind: Behind[Db]) -> None:
+    def __init__(self, known: Known, behind: Behind[Db], dialect: sa.Dialect) -> None:
         """known: balances that need not be read; nobody else uses it until `finish`. behind: what is written; nobody
-        else uses it until then but to `open` it, and nothing that is read or written comes before that."""
+        else uses it until then but to `open` it, and nothing that is read or written comes before that. dialect: of
+        the database that it opens."""
         self._known = known
         self._behind = behind
+        self._dialect = dialect
         self._kept: Rows | None = None  # had from `_rows`
         self._balances: dict[Erc6909, Balances] = {}
         self._stamps: tuple[BlockStamp, BlockStamp] | None = None  # of the first block and the last
@@ -199,7 +201,7 @@ class Applying:
 
     async def _count(self, contract: Erc6909, moves: Moves, blocks: Sequence[BlockStamp]) -> None:
         if contract not in self._balances:
-            self._balances[contract] = Balances(contract, self._known)
+            self._balances[contract] = Balances(contract, self._known, self._dialect)
         try:
             await self._balances[contract].apply(moves, self._behind)
         except Unpaid as error:

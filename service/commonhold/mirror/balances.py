@@ -9,7 +9,7 @@ Units of a retired asset are not moved here: with them it matters what came firs
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from typing import Final, Self
@@ -21,8 +21,8 @@ from commonhold.chain.bulk import TRANSFER, Transfers
 from commonhold.chain.events import Erc6909, Transfer
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Column, delete_many, insert_columns, select_many, update_columns
-from commonhold.mirror.behind import Behind
+from commonhold.many import Column, Write, delete_many, insert_columns, select_many, update_columns
+from commonhold.mirror.behind import Behind, one_by_one
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken
 from commonhold.mirror.tables import HISTORY, balance_key, credit, holding
 from commonhold.units import Address
@@ -30,6 +30,7 @@ from commonhold.units import Address
 _ID: Final = 32  # bytes of a key; whose it is follows
 _KEY: Final = _ID + 20
 _AT_ONCE: Final = 10_000  # new balances: 1 MB
+_READY: Final = 1_000  # rows that are made ready for the database before it is their turn: a block has some hundreds
 KNOWN: Final = 1 << 17  # balances kept in memory: 25 MB
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -230,8 +231,9 @@ class Known:
 class Balances:
     """The balances of one contract as one transaction changes them: counted by `apply`, written by `write`."""
 
-    def __init__(self, contract: Erc6909, known: Known) -> None:
-        """known: it is brought up to date."""
+    def __init__(self, contract: Erc6909, known: Known, dialect: sa.Dialect) -> None:
+        """known: it is brought up to date. dialect: of the database."""
+        self._dialect = dialect
         self._kind = KINDS[contract]
         self._book = known.of(contract)
         self._written: list[tuple[Ints, Ints, Ints]] = []  # numbers, what they were, and are
@@ -263,9 +265,10 @@ class Balances:
             at = np.flatnonzero(running < 0)[np.argmin(places[running < 0])]
             raise self._unpaid(moves, int(places[at] // 2), f"{running[at] - deltas[places[at]]}")
         self._book.held[numbers[places]] = running  # of each number its last stays
-        await behind.add(lambda db: self._add_history(db, versions))
+        await asyncio.sleep(0)
+        await behind.add(one_by_one(self._history(versions), ready=len(versions.of) <= _READY))
 
-    def write(self) -> Callable[[Db], Awaitable[None]]:
+    def write(self) -> Write:
         """What makes the table have them. Raises, when called, what the database does about a row that breaks its
         rules."""
         book = self._book
@@ -274,7 +277,7 @@ class Balances:
         if len(numbers):
             book.stored[numbers] = held
             self._written.append((numbers, before, held))
-        return partial(self._write, numbers, before, held)
+        return one_by_one(self._writes(numbers, before, held), ready=len(numbers) <= _READY)
 
     def __len__(self) -> int:
         """How many rows of the table are others; one that was written twice counts twice."""
@@ -287,20 +290,23 @@ class Balances:
                 opening = self._opening(number)
                 yield opening + b"%d}" % before if before else None, opening + b"%d}" % held if held else None
 
-    async def _write(self, numbers: Ints, before: Ints, held: Ints, db: Db) -> None:
+    def _writes(self, numbers: Ints, before: Ints, held: Ints) -> Iterator[Write]:
+        """What makes the table have them."""
         table, rest, book = self._kind.table, self._kind.rest, self._book
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
-        keys = map(book.keys.__getitem__, numbers[gone].tolist())
-        await delete_many(db, table, [(key[:_ID], key[_ID:]) for key in keys])
+        if gone.any():
+            keys = map(book.keys.__getitem__, numbers[gone].tolist())
+            yield partial(delete_many, table=table, keys=[(key[:_ID], key[_ID:]) for key in keys])
         if other.any():
-            await update_columns(db, table, [*book.columns(numbers[other]), held[other], *rest])
+            yield from update_columns(self._dialect, table, [*book.columns(numbers[other]), held[other], *rest])
         # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.
         order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]), np.int64)
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
-            await insert_columns(db, table, [*book.columns(numbers[some]), held[some], *rest])
+            yield from insert_columns(self._dialect, table, [*book.columns(numbers[some]), held[some], *rest])
 
-    async def _add_history(self, db: Db, versions: "_Versions") -> None:
+    def _history(self, versions: "_Versions") -> Iterator[Write]:
+        """What adds these to the history."""
         table, rest, book = HISTORY[self._kind.table.name], self._kind.rest, self._book
         for some in (np.flatnonzero(versions.now), np.flatnonzero(versions.now == 0)):
             if not len(some):
@@ -311,7 +317,7 @@ class Balances:
             is_gone = not versions.now[some[0]]
             values: list[Column] = [None] * (1 + len(rest)) if is_gone else [versions.now[some], *rest]
             ends = [versions.block[some], is_gone, versions.was[some] == 0, hashes]
-            await insert_columns(db, table, [*book.columns(versions.of[some]), *values, *ends])
+            yield from insert_columns(self._dialect, table, [*book.columns(versions.of[some]), *values, *ends])
 
     def elements(self) -> Iterator[bytes] | None:
         """What digest.py hashes of every row of the table; None: not all are known."""

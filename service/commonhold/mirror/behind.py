@@ -1,7 +1,8 @@
 """Writes of one transaction, done while whoever asked for them goes on with something else. No database of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -19,7 +20,8 @@ class Behind(Generic[T]):
 
     def __init__(self) -> None:
         self._connection: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._last: asyncio.Task[None] | None = None
+        self._asked: deque[Callable[[T], Awaitable[object]]] = deque()
+        self._doing: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(_PENDING)
 
     async def __aenter__(self) -> Self:
@@ -36,32 +38,63 @@ class Behind(Generic[T]):
         self._connection.set_result(connection)
         return self
 
-    async def add(self, write: Callable[[T], Awaitable[None]]) -> None:
+    async def add(self, write: Callable[[T], Awaitable[object]]) -> None:
         """It is done after all that were added before. Waits while too many are not done yet; what fails is told by the
         next `settle`, and nothing after it is done."""
         await self._room.acquire()
-        self._last = asyncio.create_task(self._after(self._last, write))
+        self._asked.append(write)
+        if self._doing is None or self._doing.done():
+            self._doing = asyncio.create_task(self._do(self._doing))
         await asyncio.sleep(0)  # it begins
 
     async def settle(self) -> T:
         """All of them are done: the connection, free until the next is added. Raises what one of them raised."""
-        if self._last is not None:
-            await self._last
+        if self._doing is not None:
+            await self._doing
         return await self._there()
 
     async def close(self) -> None:
         """What is not done is not done any more."""
-        if self._last is not None:
-            self._last.cancel()
-            await asyncio.gather(self._last, return_exceptions=True)
+        if self._doing is not None:
+            self._doing.cancel()
+            try:
+                await asyncio.gather(self._doing, return_exceptions=True)
+            finally:
+                self._drop()  # it may not even have begun
 
-    async def _after(self, before: asyncio.Task[None] | None, write: Callable[[T], Awaitable[None]]) -> None:
+    async def _do(self, before: asyncio.Task[None] | None) -> None:
+        """All that is asked for, in one task, so that the connection has the next in the turn in which it was done with
+        the last. before: what failed there fails here."""
         try:
             if before is not None:
                 await before
-            await write(await self._there())
+            connection = await self._there()
+            while self._asked:
+                write = self._asked.popleft()
+                try:
+                    await write(connection)
+                finally:
+                    self._room.release()
         finally:
+            self._drop()
+
+    def _drop(self) -> None:
+        """What is left is not done; whoever waits for room goes on."""
+        while self._asked:
+            self._asked.popleft()
             self._room.release()
 
     async def _there(self) -> T:
         return await asyncio.shield(self._connection)  # which others wait for, too
+
+
+def one_by_one(writes: Iterable[Callable[[T], Awaitable[object]]], *, ready: bool) -> Callable[[T], Awaitable[None]]:
+    """One write that does these in their order. `ready`: all are made before it begins, so that the connection need not
+    wait for any; else each when it is its turn, so that no two are in memory."""
+    made = list(writes) if ready else writes
+
+    async def do(connection: T) -> None:
+        for write in made:
+            await write(connection)
+
+    return do

@@ -26,7 +26,7 @@ from commonhold.errors import CommonholdError, Unavailable
 from commonhold.many import change, insert_many
 from commonhold.mirror import digest, history
 from commonhold.mirror.balances import Known
-from commonhold.mirror.fetch import Ahead
+from commonhold.mirror.fetch import Ahead, Batch
 from commonhold.mirror.read import Position
 from commonhold.mirror.tables import block, cursor, event
 from commonhold.mirror.work import Work, block_row
@@ -305,13 +305,16 @@ class Follower:
             return prepared
         if prepared is not None:
             await self._forget()
-        return None if batch is None else Work(batch, self._known, b"" if undoes else after)
+        return None if batch is None else self._work(batch, b"" if undoes else after)
 
     def _prepare(self, after: bytes) -> None:
         """The work on the batch after this block, if it is there, begins while what came before is written."""
         following = self._ahead.next
         if following is not None and following.parent == after:
-            self._prepared = Work(following, self._known, after)
+            self._prepared = self._work(following, after)
+
+    def _work(self, batch: Batch, after: bytes) -> Work:
+        return Work(batch, self._known, after, self._engine.dialect)
 
     async def _take_more(self, work: Work, final: BlockStamp, ancestor: BlockNumber, began: float) -> bool:
         """The next range of final blocks goes into the same transaction; False: this one is to end."""

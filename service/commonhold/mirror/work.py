@@ -1,15 +1,18 @@
 """What one transaction of follow.py does, but for the cursor: counted from memory, written behind. Commits nothing."""
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Self
 
+import sqlalchemy as sa
+
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Raw, insert_columns, insert_many
+from commonhold.many import Raw, Write, insert_columns, insert_many
 from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
-from commonhold.mirror.behind import Behind
+from commonhold.mirror.behind import Behind, one_by_one
 from commonhold.mirror.fetch import Batch
 from commonhold.mirror.tables import block, event
 
@@ -19,14 +22,15 @@ class Work:
     what can be had from memory; the rest waits until `behind` is opened. A context manager, to be left when all is
     done, or before the transaction is rolled back."""
 
-    def __init__(self, batch: Batch, known: Known, after: bytes) -> None:
-        """after: as Known.begin."""
+    def __init__(self, batch: Batch, known: Known, after: bytes, dialect: sa.Dialect) -> None:
+        """after: as Known.begin. dialect: of the database that it is written to."""
         known.begin(after)
         self.ends, self.final = batch.ends, batch.final  # of the first
         self.last = batch.blocks[-1]  # of those that it is about so far
         self.behind = Behind[Db]()
-        self.applying = Applying(known, self.behind)
+        self.applying = Applying(known, self.behind, dialect)
         self._known = known
+        self._dialect = dialect
         self.begun = asyncio.create_task(self._begin(batch))
 
     async def __aenter__(self) -> Self:
@@ -38,7 +42,7 @@ class Work:
     async def take(self, batch: Batch) -> None:
         """This batch is next."""
         self.last = batch.blocks[-1]
-        await self.behind.add(partial(_insert, batch))
+        await self.behind.add(one_by_one(_inserts(batch, self._dialect), ready=not batch.final))
         await self.applying.take(batch.happened)
 
     async def finish(self, *, more: bool = False) -> None:
@@ -60,12 +64,13 @@ class Work:
             await self.finish()
 
 
-async def _insert(batch: Batch, db: Db) -> None:
-    """Blocks and events stand in their tables."""
-    await insert_many(db, block, [block_row(stamp) for stamp in batch.blocks])
-    await insert_many(db, event, batch.rows)
+def _inserts(batch: Batch, dialect: sa.Dialect) -> Iterator[Write]:
+    """What makes blocks and events stand in their tables."""
+    yield partial(insert_many, table=block, rows=[block_row(stamp) for stamp in batch.blocks])
+    if batch.rows:
+        yield partial(insert_many, table=event, rows=batch.rows)
     for columns in batch.happened.moves.rows():
-        await insert_columns(db, event, columns)
+        yield from insert_columns(dialect, event, columns)
 
 
 def block_row(stamp: BlockStamp) -> Raw:
