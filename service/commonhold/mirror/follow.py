@@ -202,7 +202,8 @@ class Follower:
         return found
 
     async def _ancestor(self, at: Position, head: BlockStamp) -> BlockStamp | None:
-        """The newest block of ours that is on the node's branch. None: the node is only behind us.
+        """The newest block of ours that is on the node's branch. None: the node is only behind us, or another follower
+        has moved the cursor since.
 
         Raises FinalityViolated.
         """
@@ -215,7 +216,10 @@ class Follower:
         if theirs.hash == at.hash:
             return theirs
 
-        ours = await self._hashes(floor, top)
+        ours = await self._hashes(at, floor, top)
+        if ours is None:
+            self._at = None
+            return None
         while theirs.hash != ours[theirs.number]:
             if theirs.number == floor:
                 if await self._rpc.disown(floor, ours[floor]):
@@ -237,9 +241,12 @@ class Follower:
         where = {"was": at.number, "was_hash": at.hash, "of_chain": self._of[0], "of_deployment": self._of[1]}
         return await change(db, _move(db.dialect.name), values | where) == 1
 
-    async def _hashes(self, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32]:
-        """Our blocks of the unfinalized window: none of them is ever missing."""
+    async def _hashes(self, at: Position, low: BlockNumber, high: BlockNumber) -> dict[BlockNumber, Hash32] | None:
+        """Our blocks of the unfinalized window: none is missing while the cursor is at `at`. None: it is not there."""
         async with read(self._engine) as db:
+            now = (await db.execute(sa.select(cursor))).one()
+            if (now.number, now.hash, now.finalized) != (at.number, at.hash, at.finalized):
+                return None
             found = await db.execute(sa.select(block.c.number, block.c.hash).where(block.c.number.between(low, high)))
             return {number: Hash32(hash_) for number, hash_ in found}
 
