@@ -50,7 +50,7 @@ async def insert_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
         await _for_all(db, _inserts(table, _given(db.dialect, table)), rows)
 
 
-def insert_columns(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
+def inserting(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
     """As `insert_many`, of columns, which go to the database as they lie in memory: what does it, one after the other.
     Each is made ready when it is asked for, and can be done later."""
     if dialect.name == "postgresql" and _length(columns) >= COPY_FROM:
@@ -61,7 +61,7 @@ def insert_columns(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Colum
         yield partial(_execute, statement=_inserts(table, rows), values=values)
 
 
-def update_columns(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
+def updating(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
     """The same; the rows with these keys, which are in the table, have these values. Raises RowsMissing, when it is
     done, where it would show."""
     if dialect.name == "postgresql" and _length(columns) >= UPDATE_FROM:
@@ -257,7 +257,9 @@ def _packed_for_postgres(given: Sequence[tuple[sa.Column[Any], str, Column]]) ->
             values.append(column.tobytes())
         else:
             shown.append(f'k."{of.name}"')
-            values.append("{" + ",".join(map(str, column.tolist())) + "}")  # as text: the driver takes 1 us a number
+            values.append(
+                "{" + ",".join(map(str, column.tolist())) + "}"
+            )  # as text: of a list the driver looks at each by itself
             arrays.append(f"${place}::text::{kind}[]")
             named.append(f'"{of.name}"')
     rows = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS k({', '.join([*named, 'place'])})"

@@ -21,7 +21,7 @@ from commonhold.chain.bulk import TRANSFER, Transfers
 from commonhold.chain.events import Erc6909, Transfer
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Column, Write, delete_many, insert_columns, select_many, update_columns
+from commonhold.many import Column, Write, delete_many, inserting, select_many, updating
 from commonhold.mirror.behind import Behind, one_by_one
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken
 from commonhold.mirror.tables import HISTORY, balance_key, credit, holding
@@ -294,16 +294,15 @@ class Balances:
         """What makes the table have them."""
         table, rest, book = self._kind.table, self._kind.rest, self._book
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
-        if gone.any():
-            keys = map(book.keys.__getitem__, numbers[gone].tolist())
-            yield partial(delete_many, table=table, keys=[(key[:_ID], key[_ID:]) for key in keys])
+        keys = map(book.keys.__getitem__, numbers[gone].tolist())
+        yield partial(delete_many, table=table, keys=[(key[:_ID], key[_ID:]) for key in keys])
         if other.any():
-            yield from update_columns(self._dialect, table, [*book.columns(numbers[other]), held[other], *rest])
+            yield from updating(self._dialect, table, [*book.columns(numbers[other]), held[other], *rest])
         # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.
         order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]), np.int64)
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
-            yield from insert_columns(self._dialect, table, [*book.columns(numbers[some]), held[some], *rest])
+            yield from inserting(self._dialect, table, [*book.columns(numbers[some]), held[some], *rest])
 
     def _history(self, versions: "_Versions") -> Iterator[Write]:
         """What adds these to the history."""
@@ -317,7 +316,7 @@ class Balances:
             is_gone = not versions.now[some[0]]
             values: list[Column] = [None] * (1 + len(rest)) if is_gone else [versions.now[some], *rest]
             ends = [versions.block[some], is_gone, versions.was[some] == 0, hashes]
-            yield from insert_columns(self._dialect, table, [*book.columns(versions.of[some]), *values, *ends])
+            yield from inserting(self._dialect, table, [*book.columns(versions.of[some]), *values, *ends])
 
     def elements(self) -> Iterator[bytes] | None:
         """What digest.py hashes of every row of the table; None: not all are known."""

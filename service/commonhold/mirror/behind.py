@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 T = TypeVar("T")  # the connection
+Write = Callable[[T], Awaitable[object]]
 
 _PENDING: Final = 3  # writes, each with what it writes in memory
 
@@ -20,7 +21,7 @@ class Behind(Generic[T]):
 
     def __init__(self) -> None:
         self._connection: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asked: deque[Callable[[T], Awaitable[object]]] = deque()
+        self._asked: deque[Write[T]] = deque()
         self._doing: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(_PENDING)
 
@@ -38,7 +39,7 @@ class Behind(Generic[T]):
         self._connection.set_result(connection)
         return self
 
-    async def add(self, write: Callable[[T], Awaitable[object]]) -> None:
+    async def add(self, write: Write[T]) -> None:
         """It is done after all that were added before. Waits while too many are not done yet; what fails is told by the
         next `settle`, and nothing after it is done."""
         await self._room.acquire()
@@ -57,10 +58,7 @@ class Behind(Generic[T]):
         """What is not done is not done any more."""
         if self._doing is not None:
             self._doing.cancel()
-            try:
-                await asyncio.gather(self._doing, return_exceptions=True)
-            finally:
-                self._drop()  # it may not even have begun
+            await asyncio.gather(self._doing, return_exceptions=True)
 
     async def _do(self, before: asyncio.Task[None] | None) -> None:
         """All that is asked for, in one task, so that the connection has the next in the turn in which it was done with
@@ -75,20 +73,16 @@ class Behind(Generic[T]):
                     await write(connection)
                 finally:
                     self._room.release()
-        finally:
-            self._drop()
-
-    def _drop(self) -> None:
-        """What is left is not done; whoever waits for room goes on."""
-        while self._asked:
-            self._asked.popleft()
-            self._room.release()
+        finally:  # what is left is not done; whoever waits for room goes on
+            while self._asked:
+                self._asked.popleft()
+                self._room.release()
 
     async def _there(self) -> T:
         return await asyncio.shield(self._connection)  # which others wait for, too
 
 
-def one_by_one(writes: Iterable[Callable[[T], Awaitable[object]]], *, ready: bool) -> Callable[[T], Awaitable[None]]:
+def one_by_one(writes: Iterable[Write[T]], *, ready: bool) -> Callable[[T], Awaitable[None]]:
     """One write that does these in their order. `ready`: all are made before it begins, so that the connection need not
     wait for any; else each when it is its turn, so that no two are in memory."""
     made = list(writes) if ready else writes

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Raw, Write, insert_columns, insert_many
+from commonhold.many import Raw, Write, insert_many, inserting
 from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
 from commonhold.mirror.behind import Behind, one_by_one
@@ -67,10 +67,9 @@ class Work:
 def _inserts(batch: Batch, dialect: sa.Dialect) -> Iterator[Write]:
     """What makes blocks and events stand in their tables."""
     yield partial(insert_many, table=block, rows=[block_row(stamp) for stamp in batch.blocks])
-    if batch.rows:
-        yield partial(insert_many, table=event, rows=batch.rows)
+    yield partial(insert_many, table=event, rows=batch.rows)
     for columns in batch.happened.moves.rows():
-        yield from insert_columns(dialect, event, columns)
+        yield from inserting(dialect, event, columns)
 
 
 def block_row(stamp: BlockStamp) -> Raw:
