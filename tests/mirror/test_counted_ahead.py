@@ -20,7 +20,7 @@ from commonhold.mirror import read as mirror
 from commonhold.mirror.apply import Happened
 from commonhold.mirror.balances import Known
 from commonhold.mirror.fetch import Batch
-from commonhold.mirror.follow import Follower, Progress
+from commonhold.mirror.follow import Follower
 from commonhold.mirror.step import MirrorBroken
 from commonhold.mirror.work import Work
 from commonhold.units import BlockNumber, Hash32
@@ -88,35 +88,6 @@ async def test_two_that_count_ahead_of_each_other_write_what_one_does(
                 idle = idle + 1 if (await follower.step()).idle else 0
 
     assert ahead > NOT_FINAL // 8
-    assert await whole(engine) == await whole(undisturbed)
-
-
-async def test_one_that_looks_for_a_reorg_which_another_has_followed_looks_again(
-    deployed: Deployed, databases: Databases
-) -> None:
-    engine, undisturbed = await databases(), await databases()
-    await deployed.admit("owner")
-    asset = await deployed.register_data("owner")
-    for _ in range(4):
-        await deployed.send("owner", "Ledger", "transfer", address_of("owner"), asset, 1)
-    other = Follower(deployed.rpc, deployed.deployment, engine)
-
-    class Late(Follower):
-        """Another has taken its next step before this one looks which blocks it has."""
-
-        async def _hashes(self, *of: Any) -> Any:
-            done.append(await other.step())
-            return await super()._hashes(*of)
-
-    late, done = Late(deployed.rpc, deployed.deployment, engine), list[Progress]()
-    await catch_up(late)
-    await deployed.anvil.reorg(3)
-
-    assert (await late.step()).idle
-
-    assert [(step.rewound, step.to_number - step.from_number) for step in done] == [(3, 0)]  # it is not at the head yet
-    await catch_up(late)
-    await catch_up(Follower(deployed.rpc, deployed.deployment, undisturbed))
     assert await whole(engine) == await whole(undisturbed)
 
 

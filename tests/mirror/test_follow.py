@@ -306,22 +306,6 @@ async def test_database_of_another_chain_is_refused(deployed: Deployed, engine: 
         await follower.step()
 
 
-async def test_two_followers_on_one_database_do_every_block_once(deployed: Deployed, databases: Databases) -> None:
-    engine, other = await databases(), await databases()
-    two = [follower_of(deployed, engine), follower_of(deployed, engine)]
-    for first in (0, 10):
-        await more(deployed, 4, first)
-        done: list[int] = []
-        while True:
-            both = await asyncio.gather(*(follower.step() for follower in two))
-            done += [number for step in both for number in range(step.from_number, step.to_number + 1)]
-            if all(step.idle for step in both):
-                break
-        assert len(set(done)) == len(done)
-        assert await dump_of(engine) == await dump_from_scratch(deployed, other)
-        await deployed.anvil.reorg(3)
-
-
 @pytest_asyncio.fixture
 async def nowhere() -> AsyncIterator[Rpc]:
     """A node that nobody runs."""
