@@ -29,7 +29,7 @@ test: setup tests/stock/node_modules/.stamp check contracts-test ## everything t
 	$(BIN)/pytest -n auto
 
 demo: setup ## the whole way on this machine, from a chain to an anchor; ONCE=1 runs it through and stops
-	$(BIN)/commonhold demo $(if $(filter 1,$(ONCE)),--once)
+	$(BIN)/commonhold demo $(if $(ONCE),$(if $(filter-out 1,$(ONCE)),$(error ONCE: expected 1, got $(ONCE)),--once))
 
 check: setup ## lint, format, types, order of the stages
 	$(BIN)/ruff check
