@@ -72,6 +72,49 @@ async def test_writers_wait_for_each_other(engine: AsyncEngine) -> None:
     assert (await blocks(engine))[0]["timestamp"] == 10
 
 
+@pytest.mark.parametrize("database_urls", ["sqlite"], indirect=True)
+async def test_writer_that_waits_too_long_is_told_that_the_database_is_locked(engine: AsyncEngine) -> None:
+    sa.event.listen(engine.sync_engine, "connect", lambda driver, _: driver.execute("PRAGMA busy_timeout=10"))
+    async with write(engine):
+        with pytest.raises(DatabaseUnavailable, match="database is locked"):
+            async with write(engine):
+                pass
+
+    async with write(engine) as db:  # and may try again
+        await db.execute(block.insert(), BLOCK)
+
+
+async def test_writer_that_is_cancelled_while_it_waits_locks_nothing(engine: AsyncEngine) -> None:
+    async def add() -> None:
+        async with write(engine) as db:
+            await db.execute(block.update().values(timestamp=block.c.timestamp + 1))
+
+    async with write(engine) as db:
+        await db.execute(block.insert(), BLOCK)
+        waiting = [asyncio.create_task(add()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        for each in waiting:
+            each.cancel()
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    await asyncio.wait_for(asyncio.gather(*(add() for _ in range(5))), 5)
+
+    assert 10 <= (await blocks(engine))[0]["timestamp"] <= 13
+
+
+async def test_what_was_left_open_is_undone_when_the_connection_goes_back(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(block.insert(), BLOCK)  # begins a transaction that nobody ends
+    if engine.dialect.name == "sqlite":
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            await driver.execute("BEGIN")  # type: ignore[union-attr]
+            await driver.execute("INSERT INTO block VALUES (1, x'00', x'00', 1)")  # type: ignore[union-attr]
+
+    assert await blocks(engine) == []
+
+
 async def test_upsert_replaces_the_row_of_its_key(engine: AsyncEngine) -> None:
     other = {**BLOCK, "number": 2, "hash": b"i" * 32}
     async with write(engine) as db:

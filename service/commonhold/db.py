@@ -5,7 +5,8 @@ write take a `Db`, functions that read a `ReadDb`, and neither commits: `write` 
 is in ARCHITECTURE.md.
 """
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NewType
 
@@ -66,8 +67,10 @@ def make_engine(url: str) -> AsyncEngine:
     if backend not in drivers:
         raise BadInput(f"database URL {parsed.render_as_string()}: expected sqlite:/// or postgresql://, got {backend}")
     options: dict[str, Any] = {}
-    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        options["poolclass"] = sa.pool.StaticPool
+    if backend == "sqlite":
+        options |= {"connect_args": {"factory": _Sqlite}, "pool_reset_on_return": None}  # _tune_sqlite resets
+        if parsed.database in (None, "", ":memory:"):
+            options["poolclass"] = sa.pool.StaticPool
     engine = create_async_engine(parsed.set(drivername=drivers[backend]), **options)
     if backend == "sqlite":
         _tune_sqlite(engine)
@@ -137,6 +140,18 @@ async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.close()
 
 
+class _Sqlite(sqlite3.Connection):
+    """Takes several statements at once: a turn of its thread for each would be longer than what most of them do."""
+
+    def execute(self, sql: str | Sequence[str], parameters: Any = (), /) -> sqlite3.Cursor:
+        """Statements, each with its parameters, are executed until one fails."""
+        if isinstance(sql, str):
+            return super().execute(sql, parameters)
+        for statement, values in zip(sql, parameters, strict=True):
+            found = super().execute(statement, values)
+        return found
+
+
 def _tune_sqlite(engine: AsyncEngine) -> None:
     """Write-ahead log, enforced foreign keys, and transactions that take the write lock when they begin: two writers
     wait for each other instead of failing half-way."""
@@ -157,7 +172,21 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
 
     def on_begin(connection: sa.Connection) -> None:
         reads = connection.get_execution_options().get("commonhold_read")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        begin = "BEGIN" if reads else "BEGIN IMMEDIATE"
+        # In one turn of its thread, where SQLAlchemy's cursor takes three.
+        driver: Any = connection.connection.dbapi_connection
+        try:
+            driver.run_async(lambda sqlite: sqlite.execute(begin))
+        except sqlite3.Error as error:
+            raise sa.exc.DBAPIError.instance(begin, None, error, sqlite3.Error, dialect=engine.dialect) from error
+        except BaseException:  # cancelled: it may still begin, with nobody to end it
+            connection.invalidate()
+            raise
+
+    def on_reset(dbapi_connection: Any, _record: Any, _state: Any) -> None:
+        if dbapi_connection.driver_connection.in_transaction:  # else there is nothing that its thread need undo
+            dbapi_connection.rollback()
 
     sa.event.listen(engine.sync_engine, "connect", on_connect)
     sa.event.listen(engine.sync_engine, "begin", on_begin)
+    sa.event.listen(engine.sync_engine, "reset", on_reset)
