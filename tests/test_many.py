@@ -1,9 +1,12 @@
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.db import DatabaseUnavailable, read, write
+from commonhold.db import DatabaseUnavailable, Db, read, write
+from commonhold.driver import Write
 from commonhold.many import (
     COPY_FROM,
     SQLITE_ROWS,
@@ -16,8 +19,13 @@ from commonhold.many import (
     select_many,
     updating,
 )
-from commonhold.mirror.behind import one_by_one
 from commonhold.mirror.tables import HISTORY, asset, asset_class, event, holding
+
+
+async def do(db: Db, writes: Iterable[Write]) -> None:
+    """All of them, as they come."""
+    for each in writes:
+        await each(db)
 
 
 @pytest.mark.parametrize("count", [0, 1, COPY_FROM, COPY_FROM + 1])
@@ -47,12 +55,11 @@ async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: A
         await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])
         rest = (bytes(20), 1, 0, "policy", bytes(32), bytes(32), None, 0, 0, False, *[bytes(32)] * 4, "")
         await insert_many(db, asset, [(place.to_bytes(32), bytes(32), *rest) for place in range(count)])
-        await one_by_one(inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True]), ready=False)(db)
+        await do(db, inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True]))
         for added in (7, 2**62):  # twice in one transaction
-            changed = updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True])
-            await one_by_one(changed, ready=False)(db)
+            await do(db, updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True]))
         columns: list[Column] = [ids, whose, None, None, np.arange(count), True, False, -1 - np.arange(count)]
-        await one_by_one(inserting(db.dialect, versions, columns), ready=False)(db)
+        await do(db, inserting(db.dialect, versions, columns))
 
         found = (await db.execute(sa.select(holding).order_by(holding.c.asset))).all()
         assert [tuple(row) for row in found] == [
@@ -79,19 +86,17 @@ async def test_columns_that_break_a_rule_are_refused(engine: AsyncEngine) -> Non
     for units in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
         with pytest.raises(sa.exc.IntegrityError):
             async with write(engine) as db:
-                await one_by_one(inserting(db.dialect, holding, [ids, whose, units, True]), ready=False)(db)
+                await do(db, inserting(db.dialect, holding, [ids, whose, units, True]))
 
 
 @pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 async def test_rows_that_are_missing_are_told(engine: AsyncEngine) -> None:
     ids, whose = np.zeros(UPDATE_FROM, "V32"), np.zeros(UPDATE_FROM, "V20")
-    change = one_by_one(
-        updating(engine.dialect, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True]), ready=False
-    )
+    change = updating(engine.dialect, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True])
 
     with pytest.raises(RowsMissing, match="holding: expected 2000 rows to change, got 0"):
         async with write(engine) as db:
-            await change(db)
+            await do(db, change)
 
 
 @pytest.mark.parametrize("database_urls", ["sqlite"], indirect=True)

@@ -5,17 +5,15 @@ Rows and keys are values as the drivers take them, in the order of the table's c
 columns instead gives numpy arrays. Raises sa.exc.IntegrityError about rows that break a rule.
 """
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
-import asyncpg
 import numpy as np
 import sqlalchemy as sa
 
-from commonhold.db import DatabaseUnavailable, Db, ReadDb
+from commonhold.db import Db, ReadDb
+from commonhold.driver import Statement, Write, driving, execute
 from commonhold.errors import CommonholdError
 
 COPY_FROM = 500  # rows from which a COPY is faster than an INSERT, round trips included
@@ -24,10 +22,8 @@ _PIECE = 1 << 18  # bytes of a COPY that are sent at once
 SQLITE_ROWS = 5_000  # whose values are in memory at once: 1.5 MB
 SQLITE_VALUES = 1_000  # in a statement; SQLite takes 32,766, and more at once are not faster
 
-_CLOSED: Final = ("no active connection", "connection closed")  # what SQLite's driver says with a ValueError
 _DIGITS: Final = 20  # of any signed number of 64 bits, with its sign
 
-Write = Callable[[Db], Awaitable[object]]  # done once
 Raw = tuple[Any, ...]  # values as the drivers take and give them
 Column = np.ndarray[Any, Any] | bytes | str | int | None  # a value for each row, or the one that all have
 
@@ -41,24 +37,26 @@ async def insert_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
 
     rows: values in the order of the columns, as the driver takes them. Raises sa.exc.IntegrityError.
     """
-    if not rows:
-        return
-    if db.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
-        async with _driver(db, f"COPY {table.name}") as driver:
-            await driver.copy_records_to_table(table.name, records=rows, columns=_names(table))
+    for write in inserting_rows(db.dialect, table, rows):
+        await write(db)
+
+
+def inserting_rows(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Raw]) -> Iterator[Write]:
+    """What does it, to be done later."""
+    if dialect.name == "postgresql" and len(rows) >= COPY_FROM:
+        yield partial(_copy_rows, table=table, rows=rows)
     else:
-        await _for_all(db, _inserts(table, _given(db.dialect, table)), rows)
+        yield from _for_all(dialect, _inserts(table, _given(dialect, table)), rows)
 
 
 def inserting(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
-    """As `insert_many`, of columns, which go to the database as they lie in memory: what does it, one after the other.
-    Each is made ready when it is asked for, and can be done later."""
+    """The same of columns, which go to the database as they lie in memory. Each write is made when it is asked for."""
     if dialect.name == "postgresql" and _length(columns) >= COPY_FROM:
         yield partial(_copy, table=table.name, names=_names(table), columns=columns)
         return
     for some in _parts(dialect, columns):
         rows, values = _packed(dialect, table, some)
-        yield partial(_execute, statement=_inserts(table, rows), values=values)
+        yield Statement(_inserts(table, rows), values)
 
 
 def updating(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) -> Iterator[Write]:
@@ -69,29 +67,39 @@ def updating(dialect: sa.Dialect, table: sa.Table, columns: Sequence[Column]) ->
         return
     for some in _parts(dialect, columns):
         rows, values = _packed(dialect, table, some)
-        yield partial(_execute, statement=_puts(table, rows), values=values)
+        yield Statement(_puts(table, rows), values)
 
 
 async def _update_from_copy(db: Db, table: sa.Table, columns: Sequence[Column]) -> None:
     beside = f"new_{table.name}"
-    await _execute(db, _beside(table, beside))
+    await execute(db, _beside(table, beside))
     await _copy(db, beside, _names(table), columns)
-    changed = await _execute(db, _updates(table, beside))
-    await _execute(db, f"TRUNCATE {beside}")  # for the next time in this transaction
+    changed = await execute(db, _updates(table, beside))
+    await execute(db, f"TRUNCATE {beside}")  # for the next time in this transaction
     if changed != _length(columns):
         raise RowsMissing(f"{table.name}: expected {_length(columns)} rows to change, got {changed}")
 
 
 async def put_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
     """These rows, as `insert_many` takes them, stand in the table, instead of any with their keys."""
-    if rows:
-        await _for_all(db, _puts(table, _given(db.dialect, table)), rows)
+    for write in putting_rows(db.dialect, table, rows):
+        await write(db)
+
+
+def putting_rows(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Raw]) -> Iterator[Write]:
+    """What does it, to be done later."""
+    return _for_all(dialect, _puts(table, _given(dialect, table)), rows)
 
 
 async def delete_many(db: Db, table: sa.Table, keys: Sequence[Raw]) -> None:
     """The rows with these primary keys are not in the table."""
-    if keys:
-        await _for_all(db, _deletes(db.dialect, table), keys)
+    for write in deleting_rows(db.dialect, table, keys):
+        await write(db)
+
+
+def deleting_rows(dialect: sa.Dialect, table: sa.Table, keys: Sequence[Raw]) -> Iterator[Write]:
+    """What does it, to be done later."""
+    return _for_all(dialect, _deletes(dialect, table), keys)
 
 
 async def select_many(db: ReadDb, table: sa.Table, keys: Sequence[Raw]) -> list[Raw]:
@@ -105,7 +113,7 @@ async def select_many(db: ReadDb, table: sa.Table, keys: Sequence[Raw]) -> list[
     for start in range(0, len(keys), at_once):
         part = keys[start : start + at_once]
         values = tuple(value for key in part for value in key)
-        async with _driver(db, f"SELECT {table.name}") as driver:
+        async with driving(db, f"SELECT {table.name}") as driver:
             found += await driver.execute_fetchall(_selects(db.dialect, table, len(part)), values)
     return found
 
@@ -113,7 +121,10 @@ async def select_many(db: ReadDb, table: sa.Table, keys: Sequence[Raw]) -> list[
 async def change(db: Db, statement: sa.UpdateBase, values: Mapping[str, Any]) -> int:
     """How many rows the statement, of these parameters, changes. SQLAlchemy only puts it into words, once."""
     said, names, fixed = _said(db.dialect, statement)
-    return await _execute(db, said, [values.get(name, fixed[name]) for name in names])
+    given = tuple(values.get(name, fixed[name]) for name in names)
+    if db.dialect.name == "postgresql":  # the transaction begins with the first that SQLAlchemy sees: this one
+        return (await db.exec_driver_sql(said, given)).rowcount
+    return await execute(db, said, given)
 
 
 @lru_cache(maxsize=20)
@@ -125,7 +136,7 @@ def _said(dialect: sa.Dialect, statement: sa.UpdateBase) -> tuple[str, Sequence[
 
 async def _copy(db: Db, table: str, names: Sequence[str], columns: Sequence[Column]) -> None:
     """The rows stand in the table of PostgreSQL, by its binary COPY."""
-    async with _driver(db, f"COPY {table}") as driver:
+    async with driving(db, f"COPY {table}") as driver:
         await driver.copy_to_table(table, source=_stream(columns), columns=names, format="binary")
 
 
@@ -152,48 +163,27 @@ async def _stream(columns: Sequence[Column]) -> AsyncIterator[bytes]:
     yield b"\xff\xff"
 
 
-async def _for_all(db: Db, statement: str, rows: Sequence[Raw]) -> None:
+async def _copy_rows(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
+    async with driving(db, f"COPY {table.name}") as driver:
+        await driver.copy_records_to_table(table.name, records=rows, columns=_names(table))
+
+
+def _for_all(dialect: sa.Dialect, statement: str, rows: Sequence[Raw]) -> Iterator[Write]:
     """One statement for all rows: of an array for each column on PostgreSQL, of each row on SQLite."""
-    if db.dialect.name == "postgresql":
-        await _execute(db, statement, _by_column(rows))
+    if not rows:
+        return
+    if dialect.name == "postgresql":
+        yield Statement(statement, _by_column(rows))
+    elif len(rows) == 1:
+        yield Statement(statement, rows[0])
     else:
-        async with _driver(db, statement) as driver:
-            await driver.executemany(statement, rows)
+        yield partial(_for_each, statement=statement, rows=rows)
 
 
-async def _execute(db: Db, statement: str, values: Sequence[Any] = ()) -> int:
-    """How many rows it changed. Not by way of SQLAlchemy, which takes 0.2 ms for it: a block has ten."""
-    async with _driver(db, statement) as driver:
-        if db.dialect.name == "postgresql":
-            said: str = await driver.execute(statement, *values)  # such as "INSERT 0 5"
-            return int(last) if (last := said.split()[-1]).isdigit() else 0
-        changed: int = (await driver.execute(statement, values)).rowcount
-        return changed
-
-
-@asynccontextmanager
-async def _driver(db: ReadDb, statement: str) -> AsyncIterator[Any]:
-    """The driver's connection, in the transaction. Its errors leave as SQLAlchemy raises them, and as ours."""
-    driver: Any = (await db.get_raw_connection()).driver_connection
-    on_postgres = db.dialect.name == "postgresql"
-    try:
-        if not (driver.is_in_transaction() if on_postgres else driver.in_transaction):
-            await db.execute(sa.select(1))  # SQLAlchemy begins a transaction with the first statement that it sees
-        yield driver
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise sa.exc.IntegrityError(statement, None, error) from error
-    except asyncpg.DataError as error:
-        raise sa.exc.DataError(statement, None, error) from error
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
-        raise DatabaseUnavailable(f"database, {statement:.80}: {error}") from error
-    except asyncpg.PostgresError as error:
-        raise sa.exc.DBAPIError(statement, None, error) from error
-    except ValueError as error:
-        if str(error).lower() not in _CLOSED:
-            raise
-        raise DatabaseUnavailable(f"database, {statement:.80}: {error}") from error
-    except sqlite3.Error as error:
-        raise sa.exc.DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=db.dialect) from error
+async def _for_each(db: Db, statement: str, rows: Sequence[Raw]) -> None:
+    """SQLite's, of many rows."""
+    async with driving(db, statement) as driver:
+        await driver.executemany(statement, rows)
 
 
 def _length(columns: Sequence[Column]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from commonhold.mirror.behind import Behind, one_by_one
+from commonhold.mirror.behind import Behind, made
 
 Done = list[int]  # what stands for a connection: what was written on it
 Write = Callable[[Done], Awaitable[None]]
@@ -131,17 +131,44 @@ async def test_what_is_left_when_it_is_left_with_an_error_is_not_done() -> None:
     assert done == []
 
 
-@pytest.mark.parametrize("ready", [True, False])
-async def test_some_in_one_are_made_before_it_begins_or_each_at_its_turn(ready: bool) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_some_are_made_before_any_is_done_or_each_at_its_turn(at_once: bool) -> None:
     done: Done = []
-    made: list[Done] = []
+    when: list[Done] = []
 
     def some() -> Iterator[Write]:
         for number in range(3):
-            made.append(done.copy())
+            when.append(done.copy())
             yield writes(number)
 
-    await one_by_one(some(), ready=ready)(done)
+    async with Behind[Done]() as behind:
+        behind.open(done)
+        await behind.add(*made(some(), at_once=at_once))
 
     assert done == [0, 1, 2]
-    assert made == ([[], [], []] if ready else [[], [0], [0, 1]])
+    assert when == ([[], [], []] if at_once else [[], [0], [0, 1]])
+
+
+async def test_what_is_asked_for_when_it_begins_can_be_done_together() -> None:
+    done: Done = []
+    begun = asyncio.Event()
+
+    def together(some: Iterator[Write]) -> Iterator[Write]:
+        first = list(some)
+        begun.set()
+
+        async def all_of_them(connection: Done) -> None:
+            for write in first:
+                await write(connection)
+            connection.append(-1)
+
+        yield all_of_them
+
+    async with Behind[Done](together) as behind:
+        for number in range(3):
+            await behind.add(writes(number), writes(number + 10))
+        behind.open(done)
+        await begun.wait()
+        await behind.add(writes(3))  # while the others are done
+
+    assert done == [0, 10, 1, 11, 2, 12, -1, 3, -1]

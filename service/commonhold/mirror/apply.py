@@ -126,7 +126,7 @@ class Applying:
                 await self._count(contract, some, happened.blocks)
                 if alone:
                     with _naming(first, some.event(0)):
-                        await self._behind.add(self._balances[contract].write())
+                        await self._behind.add(*self._balances[contract].write())
                         await self._behind.settle()
 
     async def finish(self, *, more: bool = False) -> None:
@@ -141,12 +141,14 @@ class Applying:
             # The sum over all rows is taken from memory, as far as it goes, while the balances are written.
             known = await self._all_known() if before == digest.PENDING and not more else {}
             for each in self._balances.values():
-                await self._behind.add(each.write())
+                await self._behind.add(*each.write())
             count = len(changed) + sum(map(len, self._balances.values()))
             if count or (before == digest.PENDING and not more):
                 hashed = chain(map(digest.elements, changed), *(each.changes() for each in self._balances.values()))
                 self._known.sum = await digest.advance(
-                    *(self._stamps[1].number, before, hashed, count, self._behind), more=more, known=known
+                    *(self._stamps[1].number, before, hashed, count, self._behind, self._dialect),
+                    more=more,
+                    known=known,
                 )
 
     async def written(self) -> None:
@@ -168,7 +170,7 @@ class Applying:
         if retired:  # their balances are rows like others from now on, and read as such
             await (await self._rows()).flush()
             for each in self._balances.values():
-                await self._behind.add(each.write())
+                await self._behind.add(*each.write())
         ids = set(moves.ids()[moves.of_ledger].tolist())
         asked = ids - known.active
         if asked:

@@ -11,7 +11,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
@@ -21,8 +21,9 @@ from commonhold.chain.bulk import TRANSFER, Transfers
 from commonhold.chain.events import Erc6909, Transfer
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Column, Write, delete_many, inserting, select_many, updating
-from commonhold.mirror.behind import Behind, one_by_one
+from commonhold.driver import Write
+from commonhold.many import Column, deleting_rows, inserting, select_many, updating
+from commonhold.mirror.behind import Behind, made
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken
 from commonhold.mirror.tables import HISTORY, balance_key, credit, holding
 from commonhold.units import Address
@@ -266,10 +267,10 @@ class Balances:
             raise self._unpaid(moves, int(places[at] // 2), f"{running[at] - deltas[places[at]]}")
         self._book.held[numbers[places]] = running  # of each number its last stays
         await asyncio.sleep(0)
-        await behind.add(one_by_one(self._history(versions), ready=len(versions.of) <= _READY))
+        await behind.add(*made(self._history(versions), at_once=len(versions.of) <= _READY))
 
-    def write(self) -> Write:
-        """What makes the table have them. Raises, when called, what the database does about a row that breaks its
+    def write(self) -> Sequence[Write]:
+        """What makes the table have them. Raises, when it is done, what the database does about a row that breaks its
         rules."""
         book = self._book
         numbers = book.unwritten()
@@ -277,7 +278,7 @@ class Balances:
         if len(numbers):
             book.stored[numbers] = held
             self._written.append((numbers, before, held))
-        return one_by_one(self._writes(numbers, before, held), ready=len(numbers) <= _READY)
+        return made(self._writes(numbers, before, held), at_once=len(numbers) <= _READY)
 
     def __len__(self) -> int:
         """How many rows of the table are others; one that was written twice counts twice."""
@@ -295,7 +296,7 @@ class Balances:
         table, rest, book = self._kind.table, self._kind.rest, self._book
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
         keys = map(book.keys.__getitem__, numbers[gone].tolist())
-        yield partial(delete_many, table=table, keys=[(key[:_ID], key[_ID:]) for key in keys])
+        yield from deleting_rows(self._dialect, table, [(key[:_ID], key[_ID:]) for key in keys])
         if other.any():
             yield from updating(self._dialect, table, [*book.columns(numbers[other]), held[other], *rest])
         # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.

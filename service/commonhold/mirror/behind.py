@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 T = TypeVar("T")  # the connection
 Write = Callable[[T], Awaitable[object]]
 
-_PENDING: Final = 3  # writes, each with what it writes in memory
+_PENDING: Final = 4  # what is asked for, with what it writes in memory: all that a block asks for
 
 
 class Behind(Generic[T]):
@@ -19,9 +19,11 @@ class Behind(Generic[T]):
     A context manager, left when all is done; on an error, at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, together: Callable[[Iterator[Write[T]]], Iterable[Write[T]]] = iter) -> None:
+        """together: may make fewer of the writes that are asked for, which do the same in the same order."""
         self._connection: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asked: deque[Write[T]] = deque()
+        self._together = together
+        self._asked: deque[Sequence[Write[T]]] = deque()
         self._doing: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(_PENDING)
 
@@ -39,11 +41,11 @@ class Behind(Generic[T]):
         self._connection.set_result(connection)
         return self
 
-    async def add(self, write: Write[T]) -> None:
-        """It is done after all that were added before. Waits while too many are not done yet; what fails is told by the
-        next `settle`, and nothing after it is done."""
+    async def add(self, *writes: Write[T]) -> None:
+        """They are done after all that were added before. Waits while too much is not done yet; what fails is told by
+        the next `settle`, and nothing after it is done."""
         await self._room.acquire()
-        self._asked.append(write)
+        self._asked.append(writes)
         if self._doing is None or self._doing.done():
             self._doing = asyncio.create_task(self._do(self._doing))
         await asyncio.sleep(0)  # it begins
@@ -68,27 +70,34 @@ class Behind(Generic[T]):
                 await before
             connection = await self._there()
             while self._asked:
-                write = self._asked.popleft()
-                try:
+                for write in self._together(self._next()):
                     await write(connection)
-                finally:
-                    self._room.release()
         finally:  # what is left is not done; whoever waits for room goes on
             while self._asked:
                 self._asked.popleft()
+                self._room.release()
+
+    def _next(self) -> Iterator[Write[T]]:
+        """What is asked for, as long as there is some."""
+        while self._asked:
+            writes = self._asked.popleft()
+            try:
+                yield from writes
+            finally:
                 self._room.release()
 
     async def _there(self) -> T:
         return await asyncio.shield(self._connection)  # which others wait for, too
 
 
-def one_by_one(writes: Iterable[Write[T]], *, ready: bool) -> Callable[[T], Awaitable[None]]:
-    """One write that does these in their order. `ready`: all are made before it begins, so that the connection need not
-    wait for any; else each when it is its turn, so that no two are in memory."""
-    made = list(writes) if ready else writes
+def made(writes: Iterable[Write[T]], *, at_once: bool) -> Sequence[Write[T]]:
+    """These writes. `at_once`: all are made now, so that the connection need not wait for any; else one write makes
+    each when it is its turn, so that no two are in memory."""
+    if at_once:
+        return list(writes)
 
-    async def do(connection: T) -> None:
-        for write in made:
+    async def each(connection: T) -> None:
+        for write in writes:
             await write(connection)
 
-    return do
+    return [each]

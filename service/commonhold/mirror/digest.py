@@ -14,7 +14,7 @@ from itertools import chain, islice
 import sqlalchemy as sa
 
 from commonhold.db import Db, ReadDb
-from commonhold.many import put_many
+from commonhold.many import putting_rows
 from commonhold.mirror import balances, history, tables
 from commonhold.mirror.behind import Behind
 from commonhold.mirror.lthash import LtHash
@@ -65,6 +65,7 @@ async def advance(
     changed: Iterator[Elements],
     count: int,
     behind: Behind[Db],
+    dialect: sa.Dialect,
     *,
     more: bool = False,
     known: Known | None = None,
@@ -92,13 +93,13 @@ async def advance(
             await asyncio.sleep(0)
         state = total.state()
 
-    async def keep(db: Db) -> None:
-        if before == PENDING:
-            await db.execute(tables.digest.delete().where(tables.digest.c.sum == PENDING))
-        await put_many(db, tables.digest, [(block_number, state)])
-
-    await behind.add(keep)
+    writes = putting_rows(dialect, tables.digest, [(block_number, state)])
+    await behind.add(*([_none_is_pending, *writes] if before == PENDING else writes))
     return state
+
+
+async def _none_is_pending(db: Db) -> None:
+    await db.execute(tables.digest.delete().where(tables.digest.c.sum == PENDING))
 
 
 def elements(change: Change) -> Elements:

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
-from commonhold.many import Raw, Write, insert_many, inserting
+from commonhold.driver import Write, together
+from commonhold.many import Raw, inserting, inserting_rows
 from commonhold.mirror.apply import Applying
 from commonhold.mirror.balances import Known
-from commonhold.mirror.behind import Behind, one_by_one
+from commonhold.mirror.behind import Behind, made
 from commonhold.mirror.fetch import Batch
 from commonhold.mirror.tables import block, event
 
@@ -27,7 +28,7 @@ class Work:
         known.begin(after)
         self.ends, self.final = batch.ends, batch.final  # of the first
         self.last = batch.blocks[-1]  # of those that it is about so far
-        self.behind = Behind[Db]()
+        self.behind = Behind[Db](partial(together, dialect))
         self.applying = Applying(known, self.behind, dialect)
         self._known = known
         self._dialect = dialect
@@ -42,7 +43,7 @@ class Work:
     async def take(self, batch: Batch) -> None:
         """This batch is next."""
         self.last = batch.blocks[-1]
-        await self.behind.add(one_by_one(_inserts(batch, self._dialect), ready=not batch.final))
+        await self.behind.add(*made(_inserts(batch, self._dialect), at_once=not batch.final))
         await self.applying.take(batch.happened)
 
     async def finish(self, *, more: bool = False) -> None:
@@ -66,8 +67,8 @@ class Work:
 
 def _inserts(batch: Batch, dialect: sa.Dialect) -> Iterator[Write]:
     """What makes blocks and events stand in their tables."""
-    yield partial(insert_many, table=block, rows=[block_row(stamp) for stamp in batch.blocks])
-    yield partial(insert_many, table=event, rows=batch.rows)
+    yield from inserting_rows(dialect, block, [block_row(stamp) for stamp in batch.blocks])
+    yield from inserting_rows(dialect, event, batch.rows)
     for columns in batch.happened.moves.rows():
         yield from inserting(dialect, event, columns)
 
