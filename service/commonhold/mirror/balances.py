@@ -124,34 +124,33 @@ class Unpaid(MirrorBroken):
         self.event = event
 
 
-def holding_opening(asset: int | str, owner: bytes, counted: bool) -> bytes:
-    """What digest.py hashes of a row of `holding`, but for the number of units and the bracket that end it."""
-    is_counted = "true" if counted else "false"
-    return f'holding {{"asset":{asset},"counted":{is_counted},"owner":"{owner.hex()}","units":'.encode()
-
-
-def credit_opening(credit_id: int | str, holder: bytes) -> bytes:
-    """The same, of a row of `credit`."""
-    return f'credit {{"credit_id":{credit_id},"holder":"{holder.hex()}","seconds":'.encode()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Kind:
-    """One table of balances: id, whose, balance, and what is the same in all its rows. `opening`: of all but the
-    balance."""
+    """One table of balances: id, whose, balance, and what is the same in all its rows. `of`: what digest.py hashes of a
+    row up to whose it is, `then`: between that and the balance."""
 
     table: sa.Table
     rest: tuple[bool, ...]
-    opening: Callable[..., bytes]
+    of: Callable[..., str]
+    then: str
 
     def element(self, id_: int, whose: bytes, balance: int, *rest: bool) -> bytes:
         """What digest.py hashes of a row: a tenth of the time that JSON of any row takes."""
-        return self.opening(id_, whose, *rest) + b"%d}" % balance
+        return f"{self.of(id_, *rest)}{whose.hex()}{self.then}{balance}}}".encode()
+
+
+def _of_holding(asset: int, counted: bool) -> str:
+    is_counted = "true" if counted else "false"
+    return f'holding {{"asset":{asset},"counted":{is_counted},"owner":"'
+
+
+def _of_credit(credit_id: int) -> str:
+    return f'credit {{"credit_id":{credit_id},"holder":"'
 
 
 KINDS: Final[dict[Erc6909, Kind]] = {
-    "Ledger": Kind(holding, (True,), holding_opening),
-    "Access": Kind(credit, (), credit_opening),
+    "Ledger": Kind(holding, (True,), _of_holding, '","units":'),
+    "Access": Kind(credit, (), _of_credit, '","seconds":'),
 }
 
 
@@ -289,7 +288,8 @@ class Balances:
         for written in self._written:
             for number, before, held in zip(*(column.tolist() for column in written), strict=True):
                 opening = self._opening(number)
-                yield opening + b"%d}" % before if before else None, opening + b"%d}" % held if held else None
+                was = f"{opening}{before}}}".encode() if before else None
+                yield was, f"{opening}{held}}}".encode() if held else None
 
     def _writes(self, numbers: Ints, before: Ints, held: Ints) -> Iterator[Write]:
         """What makes the table have them."""
@@ -322,12 +322,13 @@ class Balances:
     def elements(self) -> Iterator[bytes] | None:
         """What digest.py hashes of every row of the table; None: not all are known."""
         held = self._book.held[: len(self._book.keys)].tolist()
-        every = (self._opening(number) + b"%d}" % units for number, units in enumerate(held) if units)
+        every = (f"{self._opening(number)}{units}}}".encode() for number, units in enumerate(held) if units)
         return every if self._book.whole else None
 
-    def _opening(self, number: int) -> bytes:
+    def _opening(self, number: int) -> str:
+        """What is hashed of a row before the balance and a bracket."""
         key = self._book.keys[number]
-        return self._kind.opening(_decimal(key[:_ID]), key[_ID:], *self._kind.rest)
+        return f"{_before_whose(self._kind, key[:_ID])}{key[_ID:].hex()}{self._kind.then}"
 
     async def _numbers(self, keys: Sequence[bytes], behind: Behind[Db]) -> Ints:
         """The keys' numbers; what is not known yet is read."""
@@ -382,8 +383,8 @@ def _count(numbers: Ints, deltas: Ints, blocks: Ints, held: Ints) -> tuple[Ints,
 
 
 @lru_cache(maxsize=10_000)  # as many as there may be ids that move; others come in more
-def _decimal(id_: bytes) -> str:
-    return str(int.from_bytes(id_))
+def _before_whose(kind: Kind, id_: bytes) -> str:
+    return kind.of(int.from_bytes(id_), *kind.rest)
 
 
 def _word(value: bytes) -> bytes:
