@@ -124,7 +124,9 @@ async def bench(events: int, blocks: int, repeat: int, ways: list[str]) -> dict[
             run = Bench(Path(folder), server, ways, repeat)
             await run.on(chain, ["floor", "sqlite", "postgres", "sqlite_told", "postgres_told", "web3py"])
             await run.on(chain, ["ponder"], repeat=1)
-            await run.on(chain, ["sqlite_live", "postgres_live"], repeat=1, slots=LIVE_SLOTS)
+            for _ in range(repeat):  # each adds blocks to its chain
+                for way in ("sqlite_live", "postgres_live"):
+                    await run.on(chain, [way], repeat=1, slots=LIVE_SLOTS)
             if scattered is not None:
                 await run.on(scattered, ["sqlite_sparse", "postgres_sparse"], repeat=1)
         finally:
@@ -183,9 +185,10 @@ def summary(events: int, repeat: int, runs: dict[str, list[Run]]) -> dict[str, A
         result |= {f"{way}_eps": round(eps), f"{way}_cpu_s": round(cpu, 2), f"{way}_rss_mb": round(rss)}
         print(f"{WAYS[way]:<40} {eps:>10,.0f} {cpu:>8.2f} {rss:>8.0f}   n={len(measured)}")
     for database in ("sqlite", "postgres"):
-        for run in runs.get(f"{database}_live", []):
-            result[f"{database}_live_blocks_per_s"] = round(run["events"] / run["seconds"] / 100, 1)
-            result[f"{database}_revert{DEEP}_ms"] = round(run["revert_ms"])
+        if live := runs.get(f"{database}_live"):
+            per_s = statistics.median(run["events"] / run["seconds"] / 100 for run in live)
+            result[f"{database}_live_blocks_per_s"] = round(per_s, 1)
+            result[f"{database}_revert{DEEP}_ms"] = round(statistics.median(run["revert_ms"] for run in live))
         for run in runs.get(f"{database}_sparse", []):
             result[f"{database}_sparse_blocks_per_s"] = round(run["blocks"] / run["seconds"])
     for name, better in (("live_blocks_per_s", min), (f"revert{DEEP}_ms", max), ("sparse_blocks_per_s", min)):
