@@ -1,6 +1,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -108,9 +109,9 @@ async def test_what_was_left_open_is_undone_when_the_connection_goes_back(engine
         await connection.execute(block.insert(), BLOCK)  # begins a transaction that nobody ends
     if engine.dialect.name == "sqlite":
         async with engine.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            await driver.execute("BEGIN")  # type: ignore[union-attr]
-            await driver.execute("INSERT INTO block VALUES (1, x'00', x'00', 1)")  # type: ignore[union-attr]
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute("BEGIN")
+            await driver.execute("INSERT INTO block VALUES (1, x'00', x'00', 1)")
 
     assert await blocks(engine) == []
 

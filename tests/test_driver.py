@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commonhold.db import Db, read, write
-from commonhold.driver import Statement, Write, execute, together
+from commonhold.driver import Statement, Write, do_all, execute, together
 from commonhold.many import Raw, deleting_rows, inserting_rows, putting_rows
 from commonhold.mirror.tables import block, digest, event
 
@@ -17,8 +17,7 @@ EVENT = (7, 0, bytes(32), b"\x01" * 32, "Ledger", "Transfer", b"\x00\xff", b"")
 async def do(engine: AsyncEngine, writes: Iterable[Write]) -> None:
     """In one transaction."""
     async with write(engine) as db:
-        for each in writes:
-            await each(db)
+        await do_all(db, writes)
 
 
 async def stored(engine: AsyncEngine) -> list[list[Raw]]:

@@ -1,12 +1,10 @@
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from commonhold.db import DatabaseUnavailable, Db, read, write
-from commonhold.driver import Write
+from commonhold.db import DatabaseUnavailable, read, write
+from commonhold.driver import do_all
 from commonhold.many import (
     COPY_FROM,
     SQLITE_ROWS,
@@ -20,12 +18,6 @@ from commonhold.many import (
     updating,
 )
 from commonhold.mirror.tables import HISTORY, asset, asset_class, event, holding
-
-
-async def do(db: Db, writes: Iterable[Write]) -> None:
-    """All of them, as they come."""
-    for each in writes:
-        await each(db)
 
 
 @pytest.mark.parametrize("count", [0, 1, COPY_FROM, COPY_FROM + 1])
@@ -55,11 +47,11 @@ async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: A
         await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])
         rest = (bytes(20), 1, 0, "policy", bytes(32), bytes(32), None, 0, 0, False, *[bytes(32)] * 4, "")
         await insert_many(db, asset, [(place.to_bytes(32), bytes(32), *rest) for place in range(count)])
-        await do(db, inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True]))
+        await do_all(db, inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True]))
         for added in (7, 2**62):  # twice in one transaction
-            await do(db, updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True]))
+            await do_all(db, updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True]))
         columns: list[Column] = [ids, whose, None, None, np.arange(count), True, False, -1 - np.arange(count)]
-        await do(db, inserting(db.dialect, versions, columns))
+        await do_all(db, inserting(db.dialect, versions, columns))
 
         found = (await db.execute(sa.select(holding).order_by(holding.c.asset))).all()
         assert [tuple(row) for row in found] == [
@@ -86,7 +78,7 @@ async def test_columns_that_break_a_rule_are_refused(engine: AsyncEngine) -> Non
     for units in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
         with pytest.raises(sa.exc.IntegrityError):
             async with write(engine) as db:
-                await do(db, inserting(db.dialect, holding, [ids, whose, units, True]))
+                await do_all(db, inserting(db.dialect, holding, [ids, whose, units, True]))
 
 
 @pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
@@ -96,7 +88,7 @@ async def test_rows_that_are_missing_are_told(engine: AsyncEngine) -> None:
 
     with pytest.raises(RowsMissing, match="holding: expected 2000 rows to change, got 0"):
         async with write(engine) as db:
-            await do(db, change)
+            await do_all(db, change)
 
 
 @pytest.mark.parametrize("database_urls", ["sqlite"], indirect=True)

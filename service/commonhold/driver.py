@@ -56,6 +56,12 @@ async def execute(db: Db, statement: str, values: Sequence[Any] = ()) -> int:
         return changed
 
 
+async def do_all(db: Db, writes: Iterable[Write]) -> None:
+    """One after the other, each when it is made."""
+    for write in writes:
+        await write(db)
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A write that is one statement: with others of its kind it can go to the database at once."""

@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from commonhold.db import Db, ReadDb
-from commonhold.driver import Statement, Write, driving, execute
+from commonhold.driver import Statement, Write, do_all, driving, execute
 from commonhold.errors import CommonholdError
 
 COPY_FROM = 500  # rows from which a COPY is faster than an INSERT, round trips included
@@ -37,8 +37,7 @@ async def insert_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
 
     rows: values in the order of the columns, as the driver takes them. Raises sa.exc.IntegrityError.
     """
-    for write in inserting_rows(db.dialect, table, rows):
-        await write(db)
+    await do_all(db, inserting_rows(db.dialect, table, rows))
 
 
 def inserting_rows(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Raw]) -> Iterator[Write]:
@@ -82,8 +81,7 @@ async def _update_from_copy(db: Db, table: sa.Table, columns: Sequence[Column]) 
 
 async def put_many(db: Db, table: sa.Table, rows: Sequence[Raw]) -> None:
     """These rows, as `insert_many` takes them, stand in the table, instead of any with their keys."""
-    for write in putting_rows(db.dialect, table, rows):
-        await write(db)
+    await do_all(db, putting_rows(db.dialect, table, rows))
 
 
 def putting_rows(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Raw]) -> Iterator[Write]:
@@ -93,8 +91,7 @@ def putting_rows(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Raw]) -> I
 
 async def delete_many(db: Db, table: sa.Table, keys: Sequence[Raw]) -> None:
     """The rows with these primary keys are not in the table."""
-    for write in deleting_rows(db.dialect, table, keys):
-        await write(db)
+    await do_all(db, deleting_rows(db.dialect, table, keys))
 
 
 def deleting_rows(dialect: sa.Dialect, table: sa.Table, keys: Sequence[Raw]) -> Iterator[Write]:
