@@ -47,19 +47,19 @@ async def test_columns_stand_as_rows_do_and_are_replaced_by_their_keys(engine: A
         await insert_many(db, asset_class, [(bytes(32), "data/text", 0, "token", 1, 1, 0, 1, 0)])
         rest = (bytes(20), 1, 0, "policy", bytes(32), bytes(32), None, 0, 0, False, *[bytes(32)] * 4, "")
         await insert_many(db, asset, [(place.to_bytes(32), bytes(32), *rest) for place in range(count)])
-        await do_all(db, inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True]))
+        await do_all(db, inserting(db.dialect, holding, [ids, whose, np.arange(count) + 5, True, 9]))
         for added in (7, 2**62):  # twice in one transaction
-            await do_all(db, updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True]))
-        columns: list[Column] = [ids, whose, None, None, np.arange(count), True, False, -1 - np.arange(count)]
+            await do_all(db, updating(db.dialect, holding, [ids, whose, np.arange(count) + added, True, 9]))
+        columns: list[Column] = [ids, whose, None, None, np.arange(count), True, 0, False, -1 - np.arange(count)]
         await do_all(db, inserting(db.dialect, versions, columns))
 
         found = (await db.execute(sa.select(holding).order_by(holding.c.asset))).all()
         assert [tuple(row) for row in found] == [
-            (place, bytes(range(20)), place + 2**62, True) for place in range(count)
+            (place, bytes(range(20)), place + 2**62, True, 9) for place in range(count)
         ]
         kept = (await db.execute(sa.select(versions).order_by(versions.c.from_block))).all()
         assert [tuple(row)[2:] for row in kept] == [
-            (None, None, place, True, False, -1 - place) for place in range(count)
+            (None, None, place, True, 0, False, -1 - place) for place in range(count)
         ]
         keys = [(place.to_bytes(32), bytes(range(20))) for place in range(0, count, 2)]
         assert {row[0] for row in await select_many(db, holding, [*keys, (b"\xff" * 32, bytes(20))])} == {
@@ -78,13 +78,13 @@ async def test_columns_that_break_a_rule_are_refused(engine: AsyncEngine) -> Non
     for units in (np.zeros(many, np.int64), np.ones(many, np.int64)):  # below the least; of an asset that is not there
         with pytest.raises(sa.exc.IntegrityError):
             async with write(engine) as db:
-                await do_all(db, inserting(db.dialect, holding, [ids, whose, units, True]))
+                await do_all(db, inserting(db.dialect, holding, [ids, whose, units, True, 0]))
 
 
 @pytest.mark.parametrize("database_urls", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 async def test_rows_that_are_missing_are_told(engine: AsyncEngine) -> None:
     ids, whose = np.zeros(UPDATE_FROM, "V32"), np.zeros(UPDATE_FROM, "V20")
-    change = updating(engine.dialect, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True])
+    change = updating(engine.dialect, holding, [ids, whose, np.ones(UPDATE_FROM, np.int64), True, 0])
 
     with pytest.raises(RowsMissing, match="holding: expected 2000 rows to change, got 0"):
         async with write(engine) as db:

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ import commonhold.limits.tables
 import commonhold.meter.tables
 import commonhold.mirror.tables  # noqa: F401  (all of them: metadata has every table)
 from commonhold import migrate
-from commonhold.db import make_engine, metadata, write
+from commonhold.chain.events import Transfer
+from commonhold.db import ReadDb, make_engine, metadata, read, write
 from commonhold.migrate import SchemaNewer, SchemaOlder
-from commonhold.mirror import views
+from commonhold.mirror import history, views
+from commonhold.mirror.apply import apply
+from commonhold.mirror.digest import dump
+from commonhold.mirror.tables import HISTORY, holding
+from tests.mirror.history import HISTORY as TOLD
+from tests.mirror.history import NODE, PROVIDER, STRANGER, play, stamp
 
 
 def schema(connection: sa.Connection) -> dict[str, Any]:
@@ -32,7 +39,15 @@ def schema(connection: sa.Connection) -> dict[str, Any]:
             (str(f["name"]), f["constrained_columns"], f["referred_table"], f["referred_columns"])
             for f in inspector.get_foreign_keys(table)
         )
-        indexes = sorted((str(i["name"]), i["column_names"], i["unique"]) for i in inspector.get_indexes(table))
+        indexes = sorted(
+            (
+                str(i["name"]),
+                i["column_names"],
+                i["unique"],
+                {n: str(of) for n, of in i.get("dialect_options", {}).items()},
+            )
+            for i in inspector.get_indexes(table)
+        )
         key = inspector.get_pk_constraint(table)
         found[table] = (columns, checks, unique, foreign, indexes, key["name"], key["constrained_columns"])
     return found
@@ -42,11 +57,11 @@ def differences(connection: sa.Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-def _downgrade(connection: sa.Connection) -> None:
-    """No migration was ever run."""
+def _downgrade(connection: sa.Connection, revision: str = "base") -> None:
+    """No migration after this one was ever run."""
     settings = migrate.config()
     settings.attributes["connection"] = connection
-    command.downgrade(settings, "base")
+    command.downgrade(settings, revision)
 
 
 def remake(connection: sa.Connection) -> None:
@@ -107,6 +122,39 @@ async def test_every_migration_can_be_taken_back(engine: AsyncEngine) -> None:
         assert await db.run_sync(schema) == {}
     await migrate.upgrade(engine)
     await migrate.check(engine)
+
+
+async def test_what_is_mirrored_stays_with_its_history(engine: AsyncEngine) -> None:
+    """The versions of balances are found in another way since 0009."""
+    blocks = range(0, len(TOLD) + 60, 7)
+    async with write(engine) as db:
+        await play(db)
+        for number in range(len(TOLD) + 1, len(TOLD) + 50):
+            of, to = (PROVIDER, STRANGER) if number % 3 else (STRANGER, PROVIDER)
+            await apply(db, stamp(number), Transfer("Ledger", PROVIDER, of, to, NODE, 1 + (number % 3 == 0)))
+        before, then = await _kept(db), [await _then(db, number) for number in blocks]
+
+    async with write(engine) as db:
+        await db.run_sync(_downgrade, "0008_room")
+        assert "previous" not in "".join(await db.run_sync(lambda c: str(schema(c)["holding_history"])))
+    await migrate.upgrade(engine)
+
+    async with read(engine) as db:
+        assert await _kept(db) == before
+        assert [await _then(db, number) for number in blocks] == then
+        marked = (await db.execute(sa.select(HISTORY["holding"].c.marked))).scalars().all()
+        assert 0 < sum(marked) < len(marked)
+
+
+async def _kept(db: ReadDb) -> list[str]:
+    """All that is mirrored, but which versions are marked by chance."""
+    return [re.sub(r'"marked":(true|false),', "", line) for line in await dump(db)]
+
+
+async def _then(db: ReadDb, block_number: int) -> list[list[tuple[Any, ...]]]:
+    """What accounts held."""
+    found = [history.as_of(holding, block_number, owner=owner) for owner in (PROVIDER, STRANGER)]
+    return [[tuple(row) for row in await db.execute(sa.select(then).order_by(then.c.asset))] for then in found]
 
 
 async def test_two_that_start_together_upgrade_once(engine: AsyncEngine) -> None:

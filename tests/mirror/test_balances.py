@@ -38,7 +38,7 @@ FIRST = 100  # block
 MADE = TOLD[: 1 + next(place for place, event in enumerate(TOLD) if isinstance(event, events.Registered))]
 
 Told = list[tuple[BlockStamp, ChainEvent]]
-Version = tuple[int, Address, int, bool]  # block, owner, units, and whether a row began
+Version = tuple[int, Address, int, int]  # block, owner, units, block of the version before; -1: there was no row
 
 moves = st.lists(
     st.tuples(
@@ -56,11 +56,13 @@ def played(drawn: list[tuple[int, Address, Address, int]]) -> tuple[Told, dict[A
     """What of it can be paid, from block FIRST on; who holds how much then; and the versions that it leaves."""
     held: dict[Address, int] = defaultdict(int)
     told, number, before, versions = Told(), FIRST, dict[Address, int](), list[Version]()
+    newest: dict[Address, int] = {}
 
     def leave() -> None:
         for owner, was in before.items():
             if held[owner] != was:
-                versions.append((number, owner, held[owner], was == 0))
+                versions.append((number, owner, held[owner], newest[owner] if was else -1))
+                newest[owner] = number
         before.clear()
 
     for later, sender, receiver, amount in [(0, NOBODY, PEOPLE[0], 20), *drawn]:
@@ -111,13 +113,13 @@ async def applied_in(
             at = some[-1][0].hash
             known.keep(at)
         assert await digest.digest(db) == await recomputed(db)
-        assert {row[:3] for row in await db.execute(sa.select(holding))} == {
-            row[:3] for row in await db.execute(sa.select(as_of(holding, 10**6)))
+        assert {tuple(row) for row in await db.execute(sa.select(holding))} == {
+            tuple(row) for row in await db.execute(sa.select(as_of(holding, 10**6)))
         }
         h = HISTORY["holding"].c
         found = {row.owner: row.units for row in await db.execute(sa.select(holding))}
-        kept = await db.execute(sa.select(h.from_block, h.owner, h.units, h.born).where(h.from_block >= FIRST))
-        versions = sorted((row.from_block, row.owner, row.units or 0, row.born) for row in kept)
+        kept = await db.execute(sa.select(h.from_block, h.owner, h.units, h.previous).where(h.from_block >= FIRST))
+        versions = sorted((row.from_block, row.owner, row.units or 0, row.previous) for row in kept)
     return found, versions
 
 

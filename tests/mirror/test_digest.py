@@ -14,7 +14,7 @@ from commonhold.mirror import history
 from commonhold.mirror.apply import Happened, apply_all
 from commonhold.mirror.digest import digest, dump, of_rows, recomputed
 from commonhold.mirror.lthash import SIZE, LtHash
-from commonhold.mirror.tables import HISTORY, STATE, holding, member
+from commonhold.mirror.tables import HISTORY, STATE, holding, member, shown
 from commonhold.mirror.tables import digest as sums
 from commonhold.units import hex_text
 from tests.mirror.history import AFFILIATE, PROVIDER, play, stamp
@@ -78,12 +78,12 @@ async def test_digest_follows_from_the_rows_as_json_by_the_documented_way(engine
         found = [
             f"{table.name} {json.dumps(plain_row, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}".encode()
             for table in STATE
-            for row in (await db.execute(sa.select(table))).mappings()
+            for row in (await db.execute(sa.select(*shown(table)))).mappings()
             for plain_row in [{n: v.hex() if isinstance(v, bytes) else v for n, v in row.items()}]
         ]
 
         assert hashlib.sha256(plain(found)).digest() == await digest(db)
-        rows = {t.name: [dict(row) for row in (await db.execute(sa.select(t))).mappings()] for t in STATE}
+        rows = {t.name: [dict(row) for row in (await db.execute(sa.select(*shown(t)))).mappings()] for t in STATE}
         assert of_rows(rows) == await digest(db)
 
 

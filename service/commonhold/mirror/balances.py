@@ -25,7 +25,7 @@ from commonhold.driver import Write
 from commonhold.many import Column, deleting_rows, inserting, select_many, updating
 from commonhold.mirror.behind import Behind, made
 from commonhold.mirror.step import ZERO_ADDRESS, MirrorBroken
-from commonhold.mirror.tables import HISTORY, balance_key, credit, holding
+from commonhold.mirror.tables import HISTORY, Flags, Ints, balance_key, credit, holding, marks
 from commonhold.units import Address
 
 _ID: Final = 32  # bytes of a key; whose it is follows
@@ -34,8 +34,6 @@ _AT_ONCE: Final = 10_000  # new balances: 1 MB
 _READY: Final = 1_000  # rows that are made ready for the database before it is their turn: a block has some hundreds
 KNOWN: Final = 1 << 17  # balances kept in memory: 25 MB
 
-Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
-Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Bytes = np.ndarray[tuple[int], np.dtype[np.void]]
 
 
@@ -161,7 +159,7 @@ def of_row(table: sa.Table) -> Callable[..., bytes] | None:
 
 class Book:
     """Balances in memory. Each key, id || whose, has a number, and by that the key is found, what stands for it in an
-    index, how much it is (0: no row), and how much the table says."""
+    index, how much it is (0: no row), since which block, how much the table says, and whether it need say other."""
 
     def __init__(self) -> None:
         self.whole: bool | None = None  # what has no number has no balance; None: not looked at yet
@@ -169,15 +167,17 @@ class Book:
         self.keys: list[bytes] = []
         self.hashes: Ints = np.empty(256, np.int64)
         self.held: Ints = np.zeros(256, np.int64)
+        self.from_block: Ints = np.zeros(256, np.int64)
         self.stored: Ints = np.zeros(256, np.int64)
+        self.changed: Flags = np.zeros(256, np.bool_)
 
     def add(self, keys: Sequence[bytes]) -> None:
         """These, which were not, are known, with no balance."""
         count = len(self.keys) + len(keys)
         while count > len(self.held):
-            self.hashes, self.held, self.stored = (
-                np.concatenate((each, np.zeros_like(each))) for each in (self.hashes, self.held, self.stored)
-            )
+            for name in ("hashes", "held", "from_block", "stored", "changed"):
+                column = getattr(self, name)
+                setattr(self, name, np.concatenate((column, np.zeros_like(column))))
         self.hashes[len(self.keys) : count] = [balance_key(key[:_ID], key[_ID:]) for key in keys]
         self.numbers.update(zip(keys, range(len(self.keys), count), strict=True))
         self.keys.extend(keys)
@@ -189,8 +189,12 @@ class Book:
         return both["id"], both["whose"]
 
     def unwritten(self) -> Ints:
-        """The numbers of those that are not what the table says."""
-        return np.flatnonzero(self.held[: len(self.keys)] != self.stored[: len(self.keys)])
+        """The numbers of those that are not what the table says; they count as written from now on."""
+        numbers = np.flatnonzero(self.changed)
+        self.changed[numbers] = False
+        # What came and went in between was never there.
+        there: Ints = numbers[(self.held[numbers] != 0) | (self.stored[numbers] != 0)]
+        return there
 
 
 class Known:
@@ -260,11 +264,14 @@ class Balances:
         places = places[np.argsort(numbers[places], kind="stable")]
         blocks = moves.block_number[places // 2]
         await asyncio.sleep(0)
-        running, versions = _count(numbers[places], deltas[places], blocks, self._book.held)
+        running, versions = _count(numbers[places], deltas[places], blocks, self._book)
         if (running < 0).any():
             at = np.flatnonzero(running < 0)[np.argmin(places[running < 0])]
             raise self._unpaid(moves, int(places[at] // 2), f"{running[at] - deltas[places[at]]}")
-        self._book.held[numbers[places]] = running  # of each number its last stays
+        # Of each number its last stays.
+        self._book.held[numbers[places]] = running
+        self._book.from_block[versions.of] = versions.block
+        self._book.changed[versions.of] = True
         await asyncio.sleep(0)
         await behind.add(*made(self._history(versions), at_once=len(versions.of) <= _READY))
 
@@ -293,17 +300,21 @@ class Balances:
 
     def _writes(self, numbers: Ints, before: Ints, held: Ints) -> Iterator[Write]:
         """What makes the table have them."""
-        table, rest, book = self._kind.table, self._kind.rest, self._book
+        table, book = self._kind.table, self._book
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
         keys = map(book.keys.__getitem__, numbers[gone].tolist())
         yield from deleting_rows(self._dialect, table, [(key[:_ID], key[_ID:]) for key in keys])
         if other.any():
-            yield from updating(self._dialect, table, [*book.columns(numbers[other]), held[other], *rest])
+            yield from updating(self._dialect, table, self._columns(numbers[other], held[other]))
         # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.
         order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]), np.int64)
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
-            yield from inserting(self._dialect, table, [*book.columns(numbers[some]), held[some], *rest])
+            yield from inserting(self._dialect, table, self._columns(numbers[some], held[some]))
+
+    def _columns(self, numbers: Ints, held: Ints) -> list[Column]:
+        """Rows of the table, of these numbers."""
+        return [*self._book.columns(numbers), held, *self._kind.rest, self._book.from_block[numbers]]
 
     def _history(self, versions: "_Versions") -> Iterator[Write]:
         """What adds these to the history."""
@@ -311,12 +322,13 @@ class Balances:
         for some in (np.flatnonzero(versions.now), np.flatnonzero(versions.now == 0)):
             if not len(some):
                 continue
-            hashes = book.hashes[versions.of[some]]
-            order = np.argsort(hashes, kind="stable")  # as the index has them: each page of it is touched once
-            some, hashes = some[order], hashes[order]
+            # As the index has them: by block, and then by what stands for the key.
+            some = some[np.lexsort((book.hashes[versions.of[some]], versions.block[some]))]
+            blocks, previous, hashes = versions.block[some], versions.previous[some], book.hashes[versions.of[some]]
             is_gone = not versions.now[some[0]]
             values: list[Column] = [None] * (1 + len(rest)) if is_gone else [versions.now[some], *rest]
-            ends = [versions.block[some], is_gone, versions.was[some] == 0, hashes]
+            marked = is_gone or (previous < 0) | marks(hashes, blocks)
+            ends: list[Column] = [blocks, is_gone, previous, marked, hashes]
             yield from inserting(self._dialect, table, [*book.columns(versions.of[some]), *values, *ends])
 
     def elements(self) -> Iterator[bytes] | None:
@@ -340,8 +352,10 @@ class Balances:
         book.add(wanted)
         if db is not None and not book.whole:
             asked = [(key[:_ID], key[_ID:]) for key in wanted]
-            for id_, whose, balance, *_ in await select_many(db, self._kind.table, asked):
-                book.held[numbers[id_ + whose]] = book.stored[numbers[id_ + whose]] = balance
+            for id_, whose, balance, *_, from_block in await select_many(db, self._kind.table, asked):
+                number = numbers[id_ + whose]
+                book.held[number] = book.stored[number] = balance
+                book.from_block[number] = from_block
         return np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys))
 
     def _unpaid(self, moves: Moves, place: int, got: str) -> Unpaid:
@@ -352,34 +366,40 @@ class Balances:
 
 @dataclass(frozen=True, slots=True)
 class _Versions:
-    """What balances were after each block that changed them: number, block, what it was before and after."""
+    """What balances were after each block that changed them: number, block, the block of the version before (-1: there
+    was no row), and how much it is."""
 
     of: Ints
     block: Ints
-    was: Ints
+    previous: Ints
     now: Ints
 
 
-def _count(numbers: Ints, deltas: Ints, blocks: Ints, held: Ints) -> tuple[Ints, _Versions]:
+def _count(numbers: Ints, deltas: Ints, blocks: Ints, book: Book) -> tuple[Ints, _Versions]:
     """What each balance is after each of its changes, and the versions that they leave.
 
-    numbers: sorted; of one number in the order of the chain. held: balances before, by number.
+    numbers: sorted; of one number in the order of the chain. book: the balances before.
     """
     first = np.flatnonzero(np.diff(numbers, prepend=-1))
-    before = held[numbers[first]]
+    held = book.held[numbers[first]]
     sums = np.cumsum(deltas)
     lengths = np.diff(first, append=len(numbers))
-    running = sums + np.repeat(before - (sums[first] - deltas[first]), lengths)
+    running = sums + np.repeat(held - (sums[first] - deltas[first]), lengths)
     # The last change of a number in a block is the version after it.
     more = (np.diff(numbers, append=-1) != 0) | (np.diff(blocks, append=-1) != 0)
     last = np.flatnonzero(more)
     of, block, now = numbers[last], blocks[last], running[last]
     was = np.roll(now, 1)
     begins = np.flatnonzero(np.diff(of, prepend=-1))
-    was[begins] = before
+    was[begins] = held
     # What is as it was before the block has no version.
-    other = now != was
-    return running, _Versions(of[other], block[other], was[other], now[other])
+    other = np.flatnonzero(now != was)
+    of, block, was, now = of[other], block[other], was[other], now[other]
+    previous = np.roll(block, 1)
+    begins = np.flatnonzero(np.diff(of, prepend=-1))
+    previous[begins] = book.from_block[of[begins]]
+    previous[was == 0] = -1
+    return running, _Versions(of, block, previous, now)
 
 
 @lru_cache(maxsize=10_000)  # as many as there may be ids that move; others come in more

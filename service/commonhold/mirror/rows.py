@@ -10,12 +10,13 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from commonhold.db import U256, Db
 from commonhold.errors import CommonholdError
 from commonhold.many import Raw, delete_many, insert_many, put_many, select_many
-from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key
+from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key, marks
 
 Row = Mapping[str, Any]  # column name -> value
 Key = tuple[Any, ...]  # a table's name, and the values of its primary key in its order
@@ -106,10 +107,13 @@ class Rows:
         for table in STATE:
             versions = sorted(self._versions.pop(table.name, ()), key=_order(table))
             await insert_many(self.db, HISTORY[table.name], versions)
-        return [(key[0], before, self._now[key]) for key, before in self._before.items() if before != self._now[key]]
+        changed = ((key, before, self._now[key]) for key, before in self._before.items())
+        return [(key[0], *map(_shown, (before, now))) for key, before, now in changed if before != now]
 
     def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
         key = _key(table, row)
+        if table in BALANCES and new is not None:
+            new = {**new, "from_block": self._block_number}
         self._now[key] = new
         self._changed[key] = None
         self._before.setdefault(key, old)
@@ -119,8 +123,11 @@ class Rows:
         """What the block changed has a version of its own; what is as it was before the block has none."""
         for key, before in self._before_block.items():
             now = self._now[key]
-            if now != before:
+            if _shown(now) != _shown(before):
                 self._versions[key[0]].append(_version(key, before, now, self._block_number))
+            elif now != before:  # its newest version is still the one that it was
+                self._now[key] = before
+                self._changed[key] = None
         self._before_block.clear()
 
 
@@ -172,10 +179,20 @@ def _version(key: Key, before: Row | None, row: Row | None, block_number: int) -
     held = row
     if held is None:
         held = dict.fromkeys(table.columns.keys()) | dict(zip(_key_names(table), key[1:], strict=True))
-    version = (*_narrow(take(held), wide), block_number, row is None)
     if table not in BALANCES:
-        return version
-    return (*version, before is None, balance_key(version[0], version[1]))
+        return (*_narrow(take(held), wide), block_number, row is None)
+    values = _narrow(take({**held, "from_block": block_number}), wide)
+    number = balance_key(values[0], values[1])
+    by_chance = bool(marks(np.array([number]), np.array([block_number]))[0])
+    ends = row is None or before is None
+    return (*values, row is None, -1 if before is None else before["from_block"], ends or by_chance, number)
+
+
+def _shown(row: Row | None) -> Row | None:
+    """What the row says: all but what only finds its history."""
+    if row is None or "from_block" not in row:
+        return row
+    return {name: value for name, value in row.items() if name != "from_block"}
 
 
 def _narrow(values: tuple[Any, ...], wide: Sequence[int]) -> Raw:

@@ -6,11 +6,17 @@ Amounts are below 2^63 by the contracts' own bounds (ILedger), prices and ids ar
 """
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import sqlalchemy as sa
 
 from commonhold.db import U256, metadata
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: what is next to each other goes far apart
+
+Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 # One row: which chain and which deployment this database belongs to, and how far it has followed.
 cursor = sa.Table(
@@ -167,6 +173,12 @@ device = sa.Table(
     sa.Column("asset", U256, sa.ForeignKey(asset.c.asset), nullable=False, index=True),
 )
 
+
+def _newest_version() -> sa.Column[int]:
+    """Of a balance: from which block on its row says this."""
+    return sa.Column("from_block", sa.BigInteger, nullable=False, info={"internal": True})
+
+
 # Of the tables of balances. One that changes stays on its page, even if all there do, and no index has to follow it.
 _BALANCE_OPTIONS: dict[str, Any] = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 45}}
 
@@ -179,6 +191,7 @@ holding = sa.Table(
     sa.Column("owner", sa.LargeBinary(20), primary_key=True, index=True),
     sa.Column("units", sa.BigInteger, sa.CheckConstraint("units > 0", name="positive"), nullable=False),
     sa.Column("counted", sa.Boolean, nullable=False, comment="in what its group holds"),
+    _newest_version(),
     **_BALANCE_OPTIONS,
 )
 
@@ -213,6 +226,7 @@ credit = sa.Table(
     sa.Column("credit_id", U256, sa.ForeignKey(offer.c.credit_id), primary_key=True),
     sa.Column("holder", sa.LargeBinary(20), primary_key=True, index=True),
     sa.Column("seconds", sa.BigInteger, sa.CheckConstraint("seconds > 0", name="positive"), nullable=False),
+    _newest_version(),
     **_BALANCE_OPTIONS,
 )
 
@@ -296,6 +310,11 @@ STATE = (
 BALANCES = (holding, credit)
 
 
+def shown(table: sa.Table) -> list[sa.Column[Any]]:
+    """The columns that say what is: all but what only finds it."""
+    return [column for column in table.columns if not column.info.get("internal")]
+
+
 def _history_of(table: sa.Table) -> sa.Table:
     """What each row of `table` was, from one block on to the next version of the same key."""
     keys = [column.name for column in table.primary_key]
@@ -309,7 +328,7 @@ def _history_of(table: sa.Table) -> sa.Table:
             autoincrement=False,
             index=(table.name, column.name) == ("lease", "holder"),  # whose past is asked for
         )
-        for column in table.columns
+        for column in shown(table)
     ]
     columns += [
         sa.Column("from_block", sa.BigInteger, nullable=False, primary_key=not balances, autoincrement=False),
@@ -319,21 +338,49 @@ def _history_of(table: sa.Table) -> sa.Table:
     by_block = f"ix_{name}_from_block"
     if not balances:
         return sa.Table(name, metadata, *columns, sa.Index(by_block, "from_block"))
-    # An index over the 52 bytes of a key would be most of the database, and most of the time of a backfill: 8 bytes of
-    # its hash stand for it. By one half of the key only the versions are found that began a row.
-    born = sa.Column("born", sa.Boolean, nullable=False, comment="there was no row before", info={"internal": True})
-    key = sa.Column("key", sa.BigInteger, nullable=False, comment="balance_key", info={"internal": True})
-    indexes = [
-        sa.Index(f"ix_{name}_key", "key", "from_block"),
-        *(sa.Index(f"ix_{name}_{column}", column, postgresql_where=born, sqlite_where=born) for column in keys),
-        sa.Index(by_block, "from_block"),
+    # An index over the keys of all versions would be most of the database, and most of what a block writes: at random
+    # places, where all else is added at an end. Instead each version names the block of the one before, and the row
+    # that of the newest: history.py goes back from the row, or from a version that is marked. 8 bytes of a hash stand
+    # for the 52 of a key. By one half of a key only the versions are found that began a row.
+    columns += [
+        sa.Column("previous", sa.BigInteger, nullable=False, comment="from_block of the version before; -1: no row"),
+        sa.Column("marked", sa.Boolean, nullable=False, comment="the first or the last of a row, or one in 16"),
+        sa.Column("key", sa.BigInteger, nullable=False, comment="balance_key"),
     ]
-    return sa.Table(name, metadata, *columns, born, key, *indexes)
+    for each in columns[-3:]:
+        each.info["internal"] = True
+    versions = sa.Table(name, metadata, *columns, sa.Index(by_block, "from_block", "key"))
+    first, marked = is_first(versions), is_marked(versions)
+    sa.Index(f"ix_{name}_key", versions.c.key, versions.c.from_block, postgresql_where=marked, sqlite_where=marked)
+    for part in keys:
+        sa.Index(f"ix_{name}_{part}", versions.c[part], postgresql_where=first, sqlite_where=first)
+    return versions
+
+
+def is_first(versions: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Before these versions of balances there was no row. In the words of their index, which is not used without."""
+    return versions.c.previous < sa.literal_column("0")
+
+
+def is_marked(versions: sa.FromClause) -> sa.ColumnElement[bool]:
+    """These versions of balances are found by their key. In the words of their index, which is not used without."""
+    return versions.c.marked.is_(sa.true())
 
 
 HISTORY = {table.name: _history_of(table) for table in STATE}
 
 
 def balance_key(id_: bytes, whose: bytes) -> int:
-    """What stands for the key of a balance in the index of its history: 64 bits, as a signed number."""
+    """What stands for the key of a balance in the indexes of its history: 64 bits, as a signed number."""
     return int.from_bytes(blake2b(id_ + whose, digest_size=8).digest(), signed=True)
+
+
+def marks(keys: Ints, blocks: Ints) -> Flags:
+    """Which versions of balances are marked, besides the first and the last of a row: one in 16, as if by chance, so
+    that neither who moves them often nor who does so regularly leaves a long way without one.
+
+    keys: as of `balance_key`. blocks: from which the versions are.
+    """
+    mixed = (keys ^ blocks).view(np.uint64) * _GOLDEN
+    chosen: Flags = mixed >> np.uint64(60) == 0
+    return chosen

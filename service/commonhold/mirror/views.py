@@ -9,7 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from commonhold.db import U256
-from commonhold.mirror.tables import HISTORY, STATE
+from commonhold.mirror.tables import HISTORY, STATE, shown
 
 NAMES = {
     "member": "members",
@@ -183,7 +183,7 @@ def tables() -> list[tuple[str, sa.Table]]:
 
 def columns(table: sa.Table) -> list[sa.Column[Any]]:
     """What a view shows of its table: all but what only an index needs."""
-    return [column for column in table.columns if not column.info.get("internal")]
+    return shown(table)
 
 
 def key(table: sa.Table) -> list[str]:
@@ -219,7 +219,7 @@ def markdown() -> str:
             "| column | meaning |",
             "| --- | --- |",
         ]
-        text += [f"| `{column.name}` | {comment(table, column)} |" for column in table.columns]
+        text += [f"| `{column.name}` | {comment(table, column)} |" for column in columns(table)]
     text += ["", "## NAME_over_time", "", "| column | meaning |", "| --- | --- |"]
     text += [f"| `{name}` | {COMMENTS[name]} |" for name in ("from_block", "gone")]
     return "\n".join(text) + "\n"
