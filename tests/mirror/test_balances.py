@@ -134,8 +134,11 @@ async def apply_parts(db: Db, told: Told, size: int, known: Known, *, more: bool
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-async def test_one_transaction_of_many_parts_is_as_one_of_each_event(databases: Databases, size: int) -> None:
+async def test_one_transaction_of_many_parts_is_as_one_of_each_event(
+    databases: Databases, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where an asset is retired on the way, and its units move before and after."""
+    monkeypatch.setattr(balances, "_AT_ONCE", 2)  # rows of a statement
     engine, other = await databases(), await databases()
     # Units of the asset that is retired move in the blocks before and after.
     at = next(place for place, event in enumerate(TOLD) if isinstance(event, events.Retired))

@@ -30,7 +30,7 @@ from commonhold.units import Address
 
 _ID: Final = 32  # bytes of a key; whose it is follows
 _KEY: Final = _ID + 20
-_AT_ONCE: Final = 10_000  # new balances: 1 MB
+_AT_ONCE: Final = 10_000  # balances that are written: 1 MB
 _READY: Final = 1_000  # rows that are made ready for the database before it is their turn: a block has some hundreds
 KNOWN: Final = 1 << 17  # balances kept in memory: 25 MB
 
@@ -304,12 +304,11 @@ class Balances:
         gone, new, other = held == 0, before == 0, (held != 0) & (before != 0)
         keys = map(book.keys.__getitem__, numbers[gone].tolist())
         yield from deleting_rows(self._dialect, table, [(key[:_ID], key[_ID:]) for key in keys])
-        if other.any():
-            yield from updating(self._dialect, table, self._columns(numbers[other], held[other]))
-        # As the index has them: each page of it is touched once. Some at a time, since all of them are copied.
+        # Some at a time, since all of them are copied. New ones as the index has them: each page of it is touched once.
+        for some in _parts(np.flatnonzero(other)):
+            yield from updating(self._dialect, table, self._columns(numbers[some], held[some]))
         order = np.array(sorted(np.flatnonzero(new).tolist(), key=lambda place: book.keys[numbers[place]]), np.int64)
-        for start in range(0, len(order), _AT_ONCE):
-            some = order[start : start + _AT_ONCE]
+        for some in _parts(order):
             yield from inserting(self._dialect, table, self._columns(numbers[some], held[some]))
 
     def _columns(self, numbers: Ints, held: Ints) -> list[Column]:
@@ -400,6 +399,11 @@ def _count(numbers: Ints, deltas: Ints, blocks: Ints, book: Book) -> tuple[Ints,
     previous[begins] = book.from_block[of[begins]]
     previous[was == 0] = -1
     return running, _Versions(of, block, previous, now)
+
+
+def _parts(places: Ints) -> Iterator[Ints]:
+    for start in range(0, len(places), _AT_ONCE):
+        yield places[start : start + _AT_ONCE]
 
 
 @lru_cache(maxsize=10_000)  # as many as there may be ids that move; others come in more
