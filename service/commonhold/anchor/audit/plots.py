@@ -144,6 +144,7 @@ def _time_axis(axes: "Axes") -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_xlabel("time (UTC)", fontsize=8)
     axes.tick_params(labelsize=7)
+    axes.xaxis.get_offset_text().set_fontsize(7)  # the year or the month, which ticks do not repeat
     axes.grid(visible=True, linewidth=0.3)
 
 
