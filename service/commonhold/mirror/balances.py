@@ -220,7 +220,9 @@ class Known:
 
     def of(self, contract: Erc6909) -> Book:
         """To be used, and brought up to date."""
-        return self._books.setdefault(contract, Book())
+        if contract not in self._books:
+            self._books[contract] = Book()
+        return self._books[contract]
 
     @property
     def full(self) -> bool:
@@ -292,11 +294,11 @@ class Balances:
 
     def changes(self) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Of each row that is another: what digest.py hashes, before and after. None: there was none, or is none."""
-        for written in self._written:
-            for number, before, held in zip(*(column.tolist() for column in written), strict=True):
-                opening = self._opening(number)
-                was = f"{opening}{before}}}".encode() if before else None
-                yield was, f"{opening}{held}}}".encode() if held else None
+        for numbers, before, held in self._written:
+            openings = map(self._opening, map(self._book.keys.__getitem__, numbers.tolist()))
+            for opening, was, now in zip(openings, before.tolist(), held.tolist(), strict=True):
+                then = f"{opening}{was}}}".encode() if was else None
+                yield then, f"{opening}{now}}}".encode() if now else None
 
     def _writes(self, numbers: Ints, before: Ints, held: Ints) -> Iterator[Write]:
         """What makes the table have them."""
@@ -333,17 +335,20 @@ class Balances:
     def elements(self) -> Iterator[bytes] | None:
         """What digest.py hashes of every row of the table; None: not all are known."""
         held = self._book.held[: len(self._book.keys)].tolist()
-        every = (f"{self._opening(number)}{units}}}".encode() for number, units in enumerate(held) if units)
+        known = zip(self._book.keys, held, strict=True)
+        every = (f"{self._opening(key)}{units}}}".encode() for key, units in known if units)
         return every if self._book.whole else None
 
-    def _opening(self, number: int) -> str:
+    def _opening(self, key: bytes) -> str:
         """What is hashed of a row before the balance and a bracket."""
-        key = self._book.keys[number]
         return f"{_before_whose(self._kind, key[:_ID])}{key[_ID:].hex()}{self._kind.then}"
 
     async def _numbers(self, keys: Sequence[bytes], behind: Behind[Db]) -> Ints:
         """The keys' numbers; what is not known yet is read."""
         book, numbers = self._book, self._book.numbers
+        found = list(map(numbers.get, keys))
+        if None not in found:
+            return np.array(found, np.int64)
         wanted = sorted(set(keys).difference(numbers))
         db = await behind.settle() if wanted and not book.whole else None
         if db is not None and book.whole is None:

@@ -56,7 +56,7 @@ class LtHash:
 
 def _parts(elements: Iterable[bytes]) -> Iterable[np.ndarray[tuple[int], np.dtype[np.uint16]]]:
     rest = iter(elements)
-    while hashed := [blake3(element).digest(length=SIZE) for element in islice(rest, _AT_ONCE)]:
+    while hashed := [blake3(element).digest(SIZE) for element in islice(rest, _AT_ONCE)]:
         yield _total(hashed)
 
 
