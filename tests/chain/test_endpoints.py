@@ -167,6 +167,9 @@ async def test_one_whose_final_block_is_another_is_dropped_when_one_has_ours(dep
         assert not await nodes.rpc.endpoints[1].rpc.disown(1, ours.hash)
         with pytest.raises(RpcInconsistent):
             await nodes.rpc.endpoints[0].rpc.header(1)
+        with pytest.raises(RpcUnavailable, match=r"block 1 was final as 0x00.*, not every node says so"):
+            await nodes.rpc.disown(1, Hash32(bytes(32)))
+        nodes.first.twist = None
         assert not await nodes.rpc.disown(1, Hash32(bytes(32)))  # nobody has it: nobody is believed more than another
         assert [each.dropped for each in nodes.rpc.health()] == [None, None]
 

@@ -127,16 +127,20 @@ class Endpoints(Rpc):
 
     async def disown(self, number: int, ours: Hash32) -> bool:
         agrees = False
+        silent: list[str] = []
         others: list[tuple[Endpoint, Hash32]] = []
         for endpoint in self.in_order():
             try:
                 theirs = await self.ask(endpoint, lambda rpc: rpc.header(number))
-            except Failed:
+            except Failed as failed:
+                silent.append(f"{endpoint.name}: {failed.reason}")
                 continue
             if theirs.hash == ours:
                 agrees = True
             else:
                 others.append((endpoint, theirs.hash))
+        if silent and not agrees:  # who does not answer now may be the one that has ours
+            raise RpcUnavailable(f"block {number} was final as {hex_text(ours)}, not every node says so: {silent[0]}")
         for endpoint, theirs_hash in others if agrees else ():
             what = f"says that block {number} is {hex_text(theirs_hash)}, which was final as {hex_text(ours)}"
             self.drop(endpoint, f"node {endpoint.name} {what}")

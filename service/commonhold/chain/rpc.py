@@ -89,7 +89,8 @@ class Rpc:
 
     async def disown(self, number: int, ours: Hash32) -> bool:
         """True when endpoints whose block of this number is another than `ours`, which was final, are not asked any
-        more, while others have it: asking again is right. One node alone is never disowned."""
+        more, while others have it: asking again is right. One node alone is never disowned. Raises RpcUnavailable where
+        none has it and some do not answer."""
         return False
 
     async def close(self) -> None:
