@@ -159,8 +159,8 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
     def on_connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # SQLAlchemy's `begin` event below starts transactions
         cursor = dbapi_connection.cursor()
-        # 32 MB of pages, where 2 are the default: transfers write to three trees at random places. Pages are half as
-        # large as by default, since a block of 100 transfers changes 400 of them, and each is written as a whole. And a
+        # 32 MB of pages, where 2 are the default: transfers write to a tree at random places. Pages are half as
+        # large as by default, since a block of 100 transfers changes 300 of them, and each is written as a whole. And a
         # log of up to 160 MB, so that a page which is written in every block is not copied for every one. A database
         # that was made with larger pages keeps them, and has twice the log.
         for pragma in (

@@ -20,10 +20,11 @@ from commonhold.chain.verify import PackedLog
 from commonhold.db import Db, make_engine, metadata, read, write
 from commonhold.mirror import balances, digest, tables
 from commonhold.mirror.apply import Applying, Happened, apply, apply_all
-from commonhold.mirror.balances import Known, Moves
+from commonhold.mirror.balances import Known
 from commonhold.mirror.behind import Behind
 from commonhold.mirror.digest import dump, recomputed
 from commonhold.mirror.history import as_of
+from commonhold.mirror.moves import Moves
 from commonhold.mirror.step import MirrorBroken
 from commonhold.mirror.tables import HISTORY, credit, holding
 from commonhold.units import Address, AssetId

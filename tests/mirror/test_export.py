@@ -20,7 +20,7 @@ from commonhold.mirror import digest, export, views
 from commonhold.mirror.apply import apply
 from commonhold.mirror.export import FolderTaken
 from commonhold.mirror.read import BlockNotMirrored, MirrorEmpty
-from commonhold.mirror.tables import HISTORY
+from commonhold.mirror.tables import HISTORY, shown
 from commonhold.units import hex_text
 from tests.mirror.history import HISTORY as TOLD
 from tests.mirror.history import NODE, hash32, play, stamp
@@ -29,12 +29,12 @@ from tests.mirror.test_past import LAST, stand_at
 Rows = list[dict[str, Any]]
 
 
-async def shown(db: ReadDb, name: str) -> Rows:
+async def seen(db: ReadDb, name: str) -> Rows:
     """The rows of a view, in the order of its keys, as a Parquet reader gives them."""
     table = dict(views.tables())[name]
     order = ", ".join(f'"{column}"' for column in views.key(table))
     found = (await db.execute(sa.text(f'SELECT * FROM "{name}" ORDER BY {order}'))).mappings()
-    return [{c.name: read_back(views.kind(table, c), row[c.name]) for c in views.columns(table)} for row in found]
+    return [{c.name: read_back(views.kind(table, c), row[c.name]) for c in shown(table)} for row in found]
 
 
 def read_back(kind: str, value: Any) -> Any:
@@ -64,7 +64,7 @@ async def test_files_say_what_the_views_say(engine: AsyncEngine, tmp_path: Path)
 
     async with read(engine) as db:
         made = await export.export(db, tmp_path / "out")
-        said = {name: await shown(db, name) for name, _ in views.tables()}
+        said = {name: await seen(db, name) for name, _ in views.tables()}
         expected = hex_text(await digest.recomputed(db))
 
     assert files_of(tmp_path / "out") == said
@@ -85,7 +85,7 @@ async def test_files_of_an_earlier_block_say_what_the_views_said_then(engine: As
         for number, event in enumerate(TOLD, start=1):
             await apply(db, stamp(number), event)
             if number in asked:
-                said[number] = {name: await shown(db, name) for name, _ in views.tables()}
+                said[number] = {name: await seen(db, name) for name, _ in views.tables()}
         await stand_at(db, LAST)
 
     async with read(engine) as db:
@@ -142,7 +142,7 @@ async def test_all_files_are_of_one_block_while_the_mirror_goes_on(engine: Async
         await stand_at(db, LAST)
 
     async with read(engine) as db:
-        before = await shown(db, "anchors")
+        before = await seen(db, "anchors")
         async with write(engine) as writer:
             await writer.execute(HISTORY["anchor"].delete())
             await writer.execute(sa.text("DELETE FROM anchor"))

@@ -20,8 +20,9 @@ from commonhold.chain.stamp import BlockStamp
 from commonhold.db import Db
 from commonhold.many import RowsMissing
 from commonhold.mirror import digest, governed, groups, owned, used
-from commonhold.mirror.balances import KINDS, Balances, Known, Moves, Unpaid
+from commonhold.mirror.balances import KINDS, Balances, Known, Unpaid
 from commonhold.mirror.behind import Behind
+from commonhold.mirror.moves import Moves
 from commonhold.mirror.rows import RowExists, Rows
 from commonhold.mirror.step import MirrorBroken
 from commonhold.mirror.tables import asset

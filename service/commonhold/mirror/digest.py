@@ -19,7 +19,7 @@ from commonhold.mirror import balances, history, tables
 from commonhold.mirror.behind import Behind
 from commonhold.mirror.lthash import LtHash
 from commonhold.mirror.rows import Change, Row
-from commonhold.mirror.tables import HISTORY, STATE, shown
+from commonhold.mirror.tables import HISTORY, STATE, shown_in
 from commonhold.units import Hash32
 
 KEEP = 100  # blocks: a sum takes 2 KiB, a version that lies between some 10 microseconds
@@ -155,8 +155,7 @@ async def _recomputed(
     for table in STATE:
         if table.name in but:
             continue
-        then = table if at is None else history.as_of(table, at)
-        wanted = sa.select(*(then.c[column.name] for column in shown(table)))
+        wanted = sa.select(*shown_in(table if at is None else history.as_of(table, at), table))
         found = await db.stream(wanted, execution_options={"yield_per": _AT_ONCE})
         of_row = balances.of_row(table)
         if of_row is not None:

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from commonhold.db import ReadDb
 from commonhold.errors import BadInput, CommonholdError
 from commonhold.mirror import digest, history, read, views
-from commonhold.mirror.tables import STATE, cursor
+from commonhold.mirror.tables import STATE, cursor, shown, shown_in
 from commonhold.units import hex_text
 
 FORMAT = "commonhold-export/1"
@@ -131,7 +131,7 @@ def schema(table: sa.Table, about: dict[str, object] | None = None) -> pa.Schema
     """The columns of a view's table with their types, and as metadata what they mean and what the file is about."""
     fields = [
         pa.field(column.name, _type(table, column), column.nullable, {"comment": views.comment(table, column)})
-        for column in views.columns(table)
+        for column in shown(table)
     ]
     return pa.schema(fields, {f"commonhold.{name}": str(value) for name, value in (about or {}).items()})
 
@@ -163,7 +163,7 @@ async def _groups(db: ReadDb, table: sa.Table, until: int, at: int | None) -> As
     rows: sa.FromClause = table
     if table in STATE and at is not None:
         rows = history.as_of(table, at)
-    found = sa.select(*(rows.c[column.name] for column in views.columns(table)))
+    found = sa.select(*shown_in(rows, table))
     if table not in STATE:
         found = found.where(table.c.from_block <= until)
     ordered = found.order_by(*(rows.c[name] for name in views.key(table)))
@@ -171,7 +171,7 @@ async def _groups(db: ReadDb, table: sa.Table, until: int, at: int | None) -> As
     parts: list[pa.RecordBatch] = []
     streamed = await db.stream(ordered, execution_options={"yield_per": _AT_ONCE})
     async for part in streamed.partitions(_AT_ONCE):
-        columns = zip(views.columns(table), zip(*part, strict=True), strict=True)
+        columns = zip(shown(table), zip(*part, strict=True), strict=True)
         arrays = [_array(table, column, values) for column, values in columns]
         parts.append(pa.RecordBatch.from_arrays(arrays, schema=shape))
         if len(parts) == GROUP // _AT_ONCE:

@@ -23,7 +23,7 @@ from commonhold.chain.stamp import BlockStamp
 from commonhold.errors import CommonholdError
 from commonhold.many import Raw
 from commonhold.mirror.apply import Happened
-from commonhold.mirror.balances import Moves
+from commonhold.mirror.moves import Moves
 
 WINDOW: Final = 100  # blocks fetched together that may still be undone; each is a transaction of its own
 RANGES: Final = 3  # ranges of final blocks that wait to be taken: 5 MB each

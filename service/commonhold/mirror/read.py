@@ -159,7 +159,7 @@ async def holding(db: ReadDb, asset: AssetId, owner: Address, at: Past | None = 
 async def owner_of(db: ReadDb, asset: AssetId, at: Past | None = None, part: slice | None = None) -> list[Holding]:
     """Who owns the asset, the largest owner first."""
     rows = _rows(t.holding, at, asset=asset)
-    owners = sa.select(*_shown(t.holding, rows)).where(rows.c.asset == asset)
+    owners = sa.select(*t.shown_in(rows, t.holding)).where(rows.c.asset == asset)
     return await _all(db, Holding, owners.order_by(rows.c.units.desc(), rows.c.owner), part)
 
 
@@ -174,7 +174,7 @@ async def holdings(
     """Holdings of one asset, one owner, both or all, by asset and owner."""
     rows = _rows(t.holding, at, asset=asset, owner=owner)
     wanted = _given((rows.c.asset, asset), (rows.c.owner, owner))
-    found = sa.select(*_shown(t.holding, rows)).where(*wanted)
+    found = sa.select(*t.shown_in(rows, t.holding)).where(*wanted)
     return await _all(db, Holding, found.order_by(rows.c.asset, rows.c.owner), part)
 
 
@@ -208,7 +208,7 @@ async def offers(db: ReadDb, asset: AssetId | None = None, part: slice | None = 
 async def credits(db: ReadDb, holder: Address, at: Past | None = None, part: slice | None = None) -> list[Credit]:
     """Credits of an account, by id."""
     rows = _rows(t.credit, at, holder=holder)
-    found = sa.select(*_shown(t.credit, rows)).where(rows.c.holder == holder)
+    found = sa.select(*t.shown_in(rows, t.credit)).where(rows.c.holder == holder)
     return await _all(db, Credit, found.order_by(rows.c.credit_id), part)
 
 
@@ -305,11 +305,6 @@ def _rows(table: sa.Table, at: Past | None, **fixed: object) -> sa.FromClause:
     if at is None:
         return table
     return history.as_of(table, at.number, **{name: value for name, value in fixed.items() if value is not None})
-
-
-def _shown(table: sa.Table, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-    """What rows of the table say."""
-    return [rows.c[column.name] for column in t.shown(table)]
 
 
 def _owned(class_id: Hash32, at: Past | None) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any], sa.Select[Any]]:

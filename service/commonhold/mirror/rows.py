@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from commonhold.db import U256, Db
 from commonhold.errors import CommonholdError
 from commonhold.many import Raw, delete_many, insert_many, put_many, select_many
-from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key, marks
+from commonhold.mirror.tables import BALANCES, HISTORY, STATE, balance_key, marks, shown
 
 Row = Mapping[str, Any]  # column name -> value
 Key = tuple[Any, ...]  # a table's name, and the values of its primary key in its order
@@ -108,7 +108,7 @@ class Rows:
             versions = sorted(self._versions.pop(table.name, ()), key=_order(table))
             await insert_many(self.db, HISTORY[table.name], versions)
         changed = ((key, before, self._now[key]) for key, before in self._before.items())
-        return [(key[0], *map(_shown, (before, now))) for key, before, now in changed if before != now]
+        return [(key[0], _said(key, before), _said(key, now)) for key, before, now in changed if before != now]
 
     def _change(self, table: sa.Table, row: Row, old: Row | None, new: Row | None) -> None:
         key = _key(table, row)
@@ -123,7 +123,7 @@ class Rows:
         """What the block changed has a version of its own; what is as it was before the block has none."""
         for key, before in self._before_block.items():
             now = self._now[key]
-            if _shown(now) != _shown(before):
+            if _said(key, now) != _said(key, before):
                 self._versions[key[0]].append(_version(key, before, now, self._block_number))
             elif now != before:  # its newest version is still the one that it was
                 self._now[key] = before
@@ -188,11 +188,9 @@ def _version(key: Key, before: Row | None, row: Row | None, block_number: int) -
     return (*values, row is None, -1 if before is None else before["from_block"], ends or by_chance, number)
 
 
-def _shown(row: Row | None) -> Row | None:
+def _said(key: Key, row: Row | None) -> Row | None:
     """What the row says: all but what only finds its history."""
-    if row is None or "from_block" not in row:
-        return row
-    return {name: value for name, value in row.items() if name != "from_block"}
+    return None if row is None else {name: row[name] for name in _said_names(key[0])}
 
 
 def _narrow(values: tuple[Any, ...], wide: Sequence[int]) -> Raw:
@@ -211,6 +209,11 @@ def _key(table: sa.Table, row: Row) -> Key:
 @cache
 def _key_names(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.primary_key)
+
+
+@cache
+def _said_names(table: str) -> tuple[str, ...]:
+    return tuple(column.name for column in shown(_table(table)))
 
 
 @cache

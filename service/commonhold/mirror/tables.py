@@ -315,6 +315,11 @@ def shown(table: sa.Table) -> list[sa.Column[Any]]:
     return [column for column in table.columns if not column.info.get("internal")]
 
 
+def shown_in(rows: sa.FromClause, table: sa.Table) -> list[sa.ColumnElement[Any]]:
+    """The same of rows of the table, as they are or were."""
+    return [rows.c[column.name] for column in shown(table)]
+
+
 def _history_of(table: sa.Table) -> sa.Table:
     """What each row of `table` was, from one block on to the next version of the same key."""
     keys = [column.name for column in table.primary_key]

@@ -135,9 +135,9 @@ def create(connection: sa.Connection) -> None:
     """Every view is there, on PostgreSQL with its comments."""
     postgresql = connection.dialect.name == "postgresql"
     for name, table in tables():
-        shown = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in columns(table))
-        connection.exec_driver_sql(f'CREATE VIEW "{name}" AS SELECT {shown} FROM {table.name}')  # noqa: S608
-        for column in columns(table) if postgresql else ():
+        said = ", ".join(f'{_shown(column, postgresql)} AS "{column.name}"' for column in shown(table))
+        connection.exec_driver_sql(f'CREATE VIEW "{name}" AS SELECT {said} FROM {table.name}')  # noqa: S608
+        for column in shown(table) if postgresql else ():
             text = comment(table, column).replace("'", "''")
             connection.exec_driver_sql(f'COMMENT ON COLUMN "{name}"."{column.name}" IS \'{text}\'')
 
@@ -181,11 +181,6 @@ def tables() -> list[tuple[str, sa.Table]]:
     return now + [(f"{NAMES[table.name]}_over_time", HISTORY[table.name]) for table in STATE]
 
 
-def columns(table: sa.Table) -> list[sa.Column[Any]]:
-    """What a view shows of its table: all but what only an index needs."""
-    return shown(table)
-
-
 def key(table: sa.Table) -> list[str]:
     """The columns that tell the rows of a view apart."""
     of = next(state for state in STATE if table in (state, HISTORY[state.name]))
@@ -219,7 +214,7 @@ def markdown() -> str:
             "| column | meaning |",
             "| --- | --- |",
         ]
-        text += [f"| `{column.name}` | {comment(table, column)} |" for column in columns(table)]
+        text += [f"| `{column.name}` | {comment(table, column)} |" for column in shown(table)]
     text += ["", "## NAME_over_time", "", "| column | meaning |", "| --- | --- |"]
     text += [f"| `{name}` | {COMMENTS[name]} |" for name in ("from_block", "gone")]
     return "\n".join(text) + "\n"
